@@ -1,0 +1,3 @@
+//! OTLP protobuf read in place, and the texts of its values.
+
+pub mod text;
