@@ -1,1 +1,7 @@
-//! Owns nothing yet.
+//! What signals mean: span trees, critical paths, rates and latencies, and the rules that say what is wrong.
+//!
+//! Everything here is a pure function of evidence and a time window: no clock, no environment, nothing drawn. The same
+//! case gives the same answer on any machine, at any time. Reading a case goes through `evidence` alone.
+
+pub mod quantile;
+pub mod tree;

@@ -1,0 +1,145 @@
+//! The spans of one trace as a tree, whatever order they came in and whatever is wrong with them.
+//!
+//! Senders lose spans, send them twice, share ids between the two sides of a call and name parents that name them
+//! back. A tree is built all the same, without a span left out, and says what it had to mend.
+
+mod build;
+mod critical;
+#[cfg(test)]
+mod tests;
+mod times;
+
+use case::model::{Span, SpanKind};
+use case::{Nanos, SpanId};
+
+pub use critical::Segment;
+
+/// What a tree needs to know of a span.
+pub trait TreeSpan {
+    fn id(&self) -> SpanId;
+    fn parent(&self) -> SpanId;
+    fn kind(&self) -> SpanKind;
+    fn start(&self) -> Nanos;
+    /// As sent; may lie before the start.
+    fn end(&self) -> Nanos;
+    /// Whether the other span is the same one, sent again.
+    fn repeats(&self, other: &Self) -> bool;
+}
+
+impl TreeSpan for Span {
+    fn id(&self) -> SpanId {
+        self.span_id
+    }
+
+    fn parent(&self) -> SpanId {
+        self.parent_span_id
+    }
+
+    fn kind(&self) -> SpanKind {
+        self.kind
+    }
+
+    fn start(&self) -> Nanos {
+        self.start
+    }
+
+    fn end(&self) -> Nanos {
+        self.end
+    }
+
+    fn repeats(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+/// Something the tree had to mend. Numbers are places in the slice it was built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Defect {
+    /// The parent is not among the spans; the span stands as a root.
+    MissingParent { span: usize, parent: SpanId },
+    /// Following parents leads back to this span; it stands as a root.
+    Cycle { span: usize },
+    /// The very same span as another; it is left out of the tree.
+    Repeated { span: usize, of: usize },
+    /// Another span's id, yet not the same span and not the other side of its call.
+    SharedId { span: usize, with: usize },
+    /// It ends before it begins; its duration counts as nothing.
+    EndsBeforeStart { span: usize },
+}
+
+/// A span's place in the tree.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Node {
+    pub parent: Option<usize>,
+    /// By start time.
+    pub children: Vec<usize>,
+}
+
+/// The tree, or trees: a trace whose root was lost has several roots.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tree {
+    nodes: Vec<Node>,
+    roots: Vec<usize>,
+    defects: Vec<Defect>,
+}
+
+/// A line of the tree, top to bottom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Placed {
+    pub span: usize,
+    pub depth: usize,
+}
+
+impl Tree {
+    /// Builds the tree of `spans`, which belong to one trace.
+    pub fn build<S: TreeSpan>(spans: &[S]) -> Tree {
+        build::build(spans)
+    }
+
+    pub fn node(&self, span: usize) -> &Node {
+        &self.nodes[span]
+    }
+
+    /// By start time.
+    pub fn roots(&self) -> &[usize] {
+        &self.roots
+    }
+
+    pub fn defects(&self) -> &[Defect] {
+        &self.defects
+    }
+
+    /// Every span once, parents before their children, children by start time.
+    pub fn lines(&self) -> Vec<Placed> {
+        let mut out = Vec::with_capacity(self.nodes.len());
+        let mut waiting: Vec<Placed> = self
+            .roots
+            .iter()
+            .rev()
+            .map(|span| Placed {
+                span: *span,
+                depth: 0,
+            })
+            .collect();
+        while let Some(line) = waiting.pop() {
+            out.push(line);
+            let children = self.nodes[line.span].children.iter().rev();
+            waiting.extend(children.map(|child| Placed {
+                span: *child,
+                depth: line.depth + 1,
+            }));
+        }
+        out
+    }
+
+    /// What each span spent itself: its duration less the time any of its children ran.
+    pub fn self_times<S: TreeSpan>(&self, spans: &[S]) -> Vec<u64> {
+        times::self_times(self, spans)
+    }
+
+    /// Which span the end of the trace was waiting for, at every moment from the end of `root` back to its start;
+    /// earliest first.
+    pub fn critical_path<S: TreeSpan>(&self, spans: &[S], root: usize) -> Vec<Segment> {
+        critical::critical_path(self, spans, root)
+    }
+}
