@@ -4,15 +4,24 @@
 //! Knows nothing of networks or terminals: collectors bring bytes, analyzers and the command line take rows.
 
 pub mod error;
+mod files;
+pub mod filter;
 pub mod ids;
+mod lock;
+pub mod log;
+pub mod manifest;
 pub mod model;
+pub mod nearest;
 pub mod receipt;
+mod segment;
 pub mod signal;
 pub mod time;
 pub mod wire;
+pub mod writer;
 
 pub use error::CaseError;
 pub use ids::{SpanId, TraceId};
 pub use receipt::{AppendError, Receipt};
 pub use signal::Signal;
 pub use time::{Nanos, Window};
+pub use writer::{CaseWriter, SealMode, WriterOptions};

@@ -33,12 +33,12 @@ fn write_any(value: &Value, out: &mut String) {
             quoted(text, out);
             out.push('}');
         }
-        Value::Bool(value) => drop(write!(out, "{{\"boolValue\":{value}}}")),
-        Value::Int(value) => drop(write!(out, "{{\"intValue\":\"{value}\"}}")),
+        Value::Bool(value) => { let _ = write!(out, "{{\"boolValue\":{value}}}"); }
+        Value::Int(value) => { let _ = write!(out, "{{\"intValue\":\"{value}\"}}"); }
         Value::Double(value) if value.is_finite() => {
-            drop(write!(out, "{{\"doubleValue\":{}}}", double(*value)));
+            let _ = write!(out, "{{\"doubleValue\":{}}}", double(*value));
         }
-        Value::Double(value) => drop(write!(out, "{{\"doubleValue\":\"{}\"}}", double(*value))),
+        Value::Double(value) => { let _ = write!(out, "{{\"doubleValue\":\"{}\"}}", double(*value)); }
         Value::Bytes(bytes) => {
             out.push_str("{\"bytesValue\":\"");
             base64(bytes, out);
@@ -81,7 +81,7 @@ pub fn quoted(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if c < ' ' => drop(write!(out, "\\u{:04x}", c as u32)),
+            c if c < ' ' => { let _ = write!(out, "\\u{:04x}", c as u32); }
             c => out.push(c),
         }
     }

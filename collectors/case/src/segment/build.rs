@@ -1,0 +1,144 @@
+//! From one log to the files of one segment.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use super::Written;
+use super::logs::LogTable;
+use super::metrics::MetricTables;
+use super::spans::SpanTable;
+use super::watched::WatchedTable;
+use crate::log::{FrameHead, LogReader};
+use crate::manifest::{Content, Segment, SegmentFile};
+use crate::signal::Signal;
+use crate::time::Nanos;
+use crate::wire::{logs, metrics, spans};
+use crate::{CaseError, files};
+
+/// Gathers requests and writes them as files.
+#[derive(Default)]
+pub(crate) struct SegmentBuilder {
+    spans: SpanTable,
+    logs: LogTable,
+    metrics: MetricTables,
+    watched: BTreeMap<Signal, WatchedTable>,
+    requests: Vec<u8>,
+    items: BTreeMap<Signal, u64>,
+}
+
+impl SegmentBuilder {
+    /// Takes one request. It was checked before it was logged, so what can't be walked now is a fault of the log.
+    pub(crate) fn push(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), &'static str> {
+        self.requests.extend_from_slice(&head.hash.to_le_bytes());
+        self.requests.extend_from_slice(&head.items.to_le_bytes());
+        *self.items.entry(head.signal).or_default() += u64::from(head.items);
+        let walked = match head.signal {
+            Signal::Traces => {
+                self.spans.next_request();
+                spans::walk(payload, |origin, span, lists| self.spans.push(origin, span, lists), |_| {})
+            }
+            Signal::Logs => {
+                self.logs.next_request();
+                logs::walk(payload, |origin, record, pairs| self.logs.push(origin, record, pairs))
+            }
+            Signal::Metrics => metrics::walk(payload, |point| self.metrics.push(point), |_, _| {}),
+            watched => {
+                return self
+                    .watched
+                    .entry(watched)
+                    .or_insert_with(|| WatchedTable::new(watched))
+                    .push(payload);
+            }
+        };
+        walked.map_err(|error| error.reason)
+    }
+
+    /// Writes what was gathered under `segments/`, named after the log it came from.
+    pub(crate) fn write(&self, case: &Path, id: u64) -> Result<Segment, CaseError> {
+        let mut segment = Segment {
+            id,
+            items: self.items.clone(),
+            first: Nanos::MAX,
+            last: Nanos(0),
+            files: Vec::new(),
+        };
+        let name = |content: Content, ending: &str| format!("segments/{id:010}-{}.{ending}", content.table());
+        let mut add = |content: Content, path: String, written: Written, window: Option<(Nanos, Nanos)>| {
+            if let Some((first, last)) = window {
+                segment.first = segment.first.min(first);
+                segment.last = segment.last.max(last);
+            }
+            segment.files.push(SegmentFile {
+                path,
+                content,
+                bytes: written.bytes,
+                rows: written.rows,
+                hash: written.hash,
+            });
+        };
+        if !self.spans.is_empty() {
+            let path = name(Content::Traces, "parquet");
+            let index = name(Content::TraceIndex, "bin");
+            let (spans, ranges) = self.spans.write(&case.join(&path), &case.join(&index))?;
+            add(Content::Traces, path, spans, Some(self.spans.window()));
+            add(Content::TraceIndex, index, ranges, None);
+        }
+        if !self.logs.is_empty() {
+            let path = name(Content::Logs, "parquet");
+            add(Content::Logs, path.clone(), self.logs.write(&case.join(&path))?, Some(self.logs.window()));
+        }
+        for (content, table) in self.metrics.tables() {
+            let path = name(content, "parquet");
+            add(content, path.clone(), table.write(&case.join(&path))?, Some(table.window()));
+        }
+        for table in self.watched.values() {
+            let path = name(table.content(), "parquet");
+            add(table.content(), path.clone(), table.write(&case.join(&path))?, Some(table.window()));
+        }
+        let path = name(Content::Requests, "bin");
+        let written = Written {
+            bytes: self.requests.len() as u64,
+            rows: self.requests.len() as u64 / 20,
+            hash: blake3::hash(&self.requests).to_hex().to_string(),
+        };
+        files::replace(&case.join(&path), &self.requests)?;
+        add(Content::Requests, path, written, None);
+        if segment.first > segment.last {
+            (segment.first, segment.last) = (Nanos(0), Nanos(0));
+        }
+        files::sync_folder(&case.join("segments"))?;
+        Ok(segment)
+    }
+}
+
+/// What a log became, and what of it could not be read.
+pub(crate) struct Built {
+    pub(crate) segment: Segment,
+    pub(crate) unreadable: Vec<String>,
+}
+
+/// Makes a segment of log `id`. `pause` is called between requests, so that the caller can yield.
+pub(crate) fn build(case: &Path, id: u64, mut pause: impl FnMut()) -> Result<Built, CaseError> {
+    let mut builder = SegmentBuilder::default();
+    let mut unreadable = Vec::new();
+    let mut reader = LogReader::open(case, id)?;
+    let mut payload = Vec::new();
+    loop {
+        while let Some(head) = reader.next(&mut payload)? {
+            if let Err(reason) = builder.push(&head, &payload) {
+                unreadable.push(format!("request before byte {}: {reason}", reader.offset()));
+            }
+            pause();
+        }
+        let Some(torn) = reader.torn() else { break };
+        unreadable.push(format!("{} bytes at byte {}: {}", torn.bytes, torn.offset, torn.reason));
+        if !reader.resync()? {
+            break;
+        }
+    }
+    drop(payload);
+    Ok(Built {
+        segment: builder.write(case, id)?,
+        unreadable,
+    })
+}

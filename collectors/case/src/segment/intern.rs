@@ -1,0 +1,107 @@
+//! Texts kept once: columns hold numbers into such a table.
+
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Distinct texts in the order they first came.
+#[derive(Debug)]
+pub(crate) struct Interner {
+    arena: Vec<u8>,
+    /// Where each text ends in the arena.
+    ends: Vec<u32>,
+    hashes: Vec<u32>,
+    /// Open addressing: entry number + 1, or 0.
+    slots: Vec<u32>,
+}
+
+impl Default for Interner {
+    fn default() -> Self {
+        Interner {
+            arena: Vec::new(),
+            ends: Vec::new(),
+            hashes: Vec::new(),
+            slots: vec![0; 64],
+        }
+    }
+}
+
+impl Interner {
+    pub(crate) fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub(crate) fn arena_len(&self) -> usize {
+        self.arena.len()
+    }
+
+    pub(crate) fn get(&self, index: u32) -> &[u8] {
+        let index = index as usize;
+        let from = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        &self.arena[from..self.ends[index] as usize]
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+        (0..self.ends.len()).map(|index| self.get(index as u32))
+    }
+
+    /// The number of a text, new or known.
+    pub(crate) fn intern(&mut self, text: &[u8]) -> u32 {
+        let hash = xxh3_64(text);
+        let short = (hash >> 32) as u32;
+        let mask = self.slots.len() - 1;
+        let mut slot = hash as usize & mask;
+        loop {
+            match self.slots[slot] {
+                0 => break,
+                entry => {
+                    let index = entry - 1;
+                    if self.hashes[index as usize] == short && self.get(index) == text {
+                        return index;
+                    }
+                }
+            }
+            slot = (slot + 1) & mask;
+        }
+        let index = self.ends.len() as u32;
+        self.arena.extend_from_slice(text);
+        // A segment's log is bounded far below 4 GiB, and so is every arena made from it.
+        self.ends.push(self.arena.len() as u32);
+        self.hashes.push(short);
+        self.slots[slot] = index + 1;
+        if self.ends.len() * 2 > self.slots.len() {
+            self.grow();
+        }
+        index
+    }
+
+    fn grow(&mut self) {
+        let mask = self.slots.len() * 4 - 1;
+        let mut slots = vec![0u32; mask + 1];
+        for index in 0..self.ends.len() as u32 {
+            let mut slot = xxh3_64(self.get(index)) as usize & mask;
+            while slots[slot] != 0 {
+                slot = (slot + 1) & mask;
+            }
+            slots[slot] = index + 1;
+        }
+        self.slots = slots;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn equal_texts_share_a_number_and_read_back() {
+        let mut table = Interner::default();
+        let numbers: Vec<u32> = (0..10_000)
+            .map(|i| table.intern(format!("text {}", i % 3_000).as_bytes()))
+            .collect();
+        assert_eq!(table.len(), 3_000);
+        for (i, number) in numbers.iter().enumerate() {
+            assert_eq!(table.get(*number), format!("text {}", i % 3_000).as_bytes());
+        }
+        assert_eq!(table.intern(b""), 3_000);
+        assert_eq!(table.get(3_000), b"");
+    }
+}

@@ -1,0 +1,331 @@
+//! One column of one file: its pages, its dictionary, and where they lie.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::basic::{Compression, Encoding, PageType, ZstdLevel};
+use parquet::column::page::{CompressedPage, Page, PageWriter};
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::file::metadata::{ColumnChunkMetaData, OffsetIndexBuilder};
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+use parquet::schema::types::ColumnDescPtr;
+
+use super::super::intern::Interner;
+use super::{delta, levels};
+
+/// Rows in a page. Small enough that a single trace costs little to read, large enough to compress.
+const PAGE_ROWS: usize = 8_192;
+
+/// A column's values, without those that are absent.
+pub(crate) enum Values<'a> {
+    I64(Vec<i64>),
+    I32(Vec<i32>),
+    F64(Vec<f64>),
+    /// Numbers into a table of texts.
+    Texts(Texts<'a>),
+    /// Texts that hardly ever repeat, back to back, with their lengths.
+    Unique { lengths: Vec<i32>, bytes: Vec<u8> },
+}
+
+/// Texts by number.
+pub(crate) struct Texts<'a> {
+    pub(crate) table: &'a Interner,
+    pub(crate) numbers: Vec<u32>,
+}
+
+/// How values lie in rows: for lists and maps, and where values may be absent.
+#[derive(Default)]
+pub(crate) struct Levels {
+    pub(crate) repetition: Vec<u8>,
+    pub(crate) definition: Vec<u8>,
+}
+
+/// A range of one page in entries (levels) and in values.
+struct Span {
+    rows: usize,
+    entries: std::ops::Range<usize>,
+    values: std::ops::Range<usize>,
+}
+
+pub(super) struct Encoded {
+    pub(super) bytes: Bytes,
+    pub(super) close: ColumnCloseResult,
+}
+
+pub(super) fn encode(
+    column: &ColumnDescPtr,
+    values: &Values<'_>,
+    levels: &Levels,
+    rows: usize,
+    zstd: i32,
+) -> Result<Encoded> {
+    let mut sink = TrackedWrite::new(Vec::new());
+    let mut compressor = Compressor::new(zstd)?;
+    let dictionary = match values {
+        Values::Texts(texts) => Some(Dictionary::of(texts)),
+        _ => None,
+    };
+    let mut state = Chunk {
+        column,
+        levels,
+        values,
+        dictionary,
+        uncompressed: 0,
+        page: Vec::new(),
+    };
+    let mut writer = SerializedPageWriter::new(&mut sink);
+    let dictionary_offset = state.write_dictionary(&mut compressor, &mut writer)?;
+    let encoding = state.choose(&mut compressor, rows);
+    let mut offsets = OffsetIndexBuilder::new();
+    let (mut data_offset, mut entries, mut first_row) = (None, 0, 0);
+    for span in state.pages(rows) {
+        let header = state.fill(&span, encoding);
+        let raw_len = state.page.len();
+        let packed = compressor.compress(&state.page)?;
+        let num_values = span.entries.len() as u32;
+        let page = Page::DataPage {
+            buf: packed,
+            num_values,
+            encoding: header,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        let spec = writer.write_page(CompressedPage::new(page, raw_len))?;
+        state.uncompressed += spec.uncompressed_size;
+        data_offset.get_or_insert(spec.offset);
+        offsets.append_row_count(span.rows as i64);
+        offsets.append_offset_and_size(spec.offset as i64, i32::try_from(spec.compressed_size).unwrap_or(i32::MAX));
+        entries += span.entries.len();
+        first_row += span.rows;
+    }
+    writer.close()?;
+    let uncompressed = state.uncompressed;
+    let has_dictionary = dictionary_offset.is_some();
+    drop(state);
+    let bytes = Bytes::from(sink.into_inner()?);
+    let mut encodings = vec![Encoding::RLE, encoding.parquet()];
+    if has_dictionary {
+        encodings.push(Encoding::PLAIN);
+    }
+    let metadata = ColumnChunkMetaData::builder(Arc::clone(column))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd)?))
+        .set_encodings(encodings)
+        .set_num_values(entries as i64)
+        .set_total_compressed_size(bytes.len() as i64)
+        .set_total_uncompressed_size(uncompressed as i64)
+        .set_data_page_offset(data_offset.unwrap_or(0) as i64)
+        .set_dictionary_page_offset(dictionary_offset.map(|offset| offset as i64))
+        .build()?;
+    debug_assert_eq!(first_row, rows);
+    Ok(Encoded {
+        close: ColumnCloseResult {
+            bytes_written: bytes.len() as u64,
+            rows_written: rows as u64,
+            metadata,
+            bloom_filter: None,
+            column_index: None,
+            offset_index: Some(offsets.build()),
+        },
+        bytes,
+    })
+}
+
+struct Compressor(zstd::bulk::Compressor<'static>);
+
+impl Compressor {
+    fn new(level: i32) -> Result<Compressor> {
+        Ok(Compressor(zstd::bulk::Compressor::new(level)?))
+    }
+
+    fn compress(&mut self, raw: &[u8]) -> Result<Bytes> {
+        Ok(Bytes::from(self.0.compress(raw)?))
+    }
+}
+
+/// The texts a column really uses, in the order of first use.
+struct Dictionary {
+    used: Vec<u32>,
+    numbers: Vec<u32>,
+}
+
+impl Dictionary {
+    fn of(texts: &Texts<'_>) -> Dictionary {
+        const UNUSED: u32 = u32::MAX;
+        let mut renumbered = vec![UNUSED; texts.table.len()];
+        let mut used = Vec::new();
+        let numbers = texts
+            .numbers
+            .iter()
+            .map(|number| {
+                let slot = &mut renumbered[*number as usize];
+                if *slot == UNUSED {
+                    *slot = used.len() as u32;
+                    used.push(*number);
+                }
+                *slot
+            })
+            .collect();
+        Dictionary { used, numbers }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Plain,
+    Delta,
+    Dictionary,
+    Lengths,
+}
+
+impl How {
+    fn parquet(self) -> Encoding {
+        match self {
+            How::Plain => Encoding::PLAIN,
+            How::Delta => Encoding::DELTA_BINARY_PACKED,
+            How::Dictionary => Encoding::RLE_DICTIONARY,
+            How::Lengths => Encoding::DELTA_LENGTH_BYTE_ARRAY,
+        }
+    }
+}
+
+struct Chunk<'a> {
+    column: &'a ColumnDescPtr,
+    levels: &'a Levels,
+    values: &'a Values<'a>,
+    dictionary: Option<Dictionary>,
+    uncompressed: usize,
+    page: Vec<u8>,
+}
+
+impl Chunk<'_> {
+    fn write_dictionary(
+        &mut self,
+        compressor: &mut Compressor,
+        writer: &mut SerializedPageWriter<'_, Vec<u8>>,
+    ) -> Result<Option<u64>> {
+        let (Some(dictionary), Values::Texts(texts)) = (&self.dictionary, self.values) else {
+            return Ok(None);
+        };
+        let mut plain = Vec::new();
+        for number in &dictionary.used {
+            let text = texts.table.get(*number);
+            plain.extend_from_slice(&(text.len() as u32).to_le_bytes());
+            plain.extend_from_slice(text);
+        }
+        let page = Page::DictionaryPage {
+            buf: compressor.compress(&plain)?,
+            num_values: dictionary.used.len() as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        let spec = writer.write_page(CompressedPage::new(page, plain.len()))?;
+        debug_assert_eq!(spec.page_type, PageType::DICTIONARY_PAGE);
+        self.uncompressed += spec.uncompressed_size;
+        Ok(Some(spec.offset))
+    }
+
+    /// Whole numbers are written the way that makes the first page smaller.
+    fn choose(&mut self, compressor: &mut Compressor, rows: usize) -> How {
+        match self.values {
+            Values::F64(_) => How::Plain,
+            Values::Texts(_) => How::Dictionary,
+            Values::Unique { .. } => How::Lengths,
+            Values::I64(_) | Values::I32(_) => {
+                let Some(first) = self.pages(rows).into_iter().next() else {
+                    return How::Plain;
+                };
+                let mut size = |how| {
+                    self.fill(&first, how);
+                    compressor.compress(&self.page).map_or(usize::MAX, |page| page.len())
+                };
+                if size(How::Delta) < size(How::Plain) {
+                    How::Delta
+                } else {
+                    How::Plain
+                }
+            }
+        }
+    }
+
+    fn pages(&self, rows: usize) -> Vec<Span> {
+        let mut pages = Vec::new();
+        let (mut entry, mut value, mut row) = (0, 0, 0);
+        let max = self.column.max_def_level() as u8;
+        while row < rows {
+            let take = PAGE_ROWS.min(rows - row);
+            let (entries, values) = if self.column.max_rep_level() > 0 {
+                let mut seen = 0;
+                let rest = &self.levels.repetition[entry..];
+                let entries = rest
+                    .iter()
+                    .position(|level| {
+                        seen += usize::from(*level == 0);
+                        seen > take
+                    })
+                    .unwrap_or(rest.len());
+                (entries, present(&self.levels.definition[entry..entry + entries], max))
+            } else if max > 0 {
+                (take, present(&self.levels.definition[entry..entry + take], max))
+            } else {
+                (take, take)
+            };
+            pages.push(Span {
+                rows: take,
+                entries: entry..entry + entries,
+                values: value..value + values,
+            });
+            entry += entries;
+            value += values;
+            row += take;
+        }
+        pages
+    }
+
+    fn fill(&mut self, span: &Span, how: How) -> Encoding {
+        let page = &mut self.page;
+        page.clear();
+        if self.column.max_rep_level() > 0 {
+            let max = self.column.max_rep_level() as u8;
+            levels::levels(&self.levels.repetition[span.entries.clone()], max, page);
+        }
+        if self.column.max_def_level() > 0 {
+            let max = self.column.max_def_level() as u8;
+            levels::levels(&self.levels.definition[span.entries.clone()], max, page);
+        }
+        let range = span.values.clone();
+        match self.values {
+            Values::I64(values) if how == How::Delta => delta::encode(values[range].iter().copied(), page),
+            Values::I64(values) => values[range]
+                .iter()
+                .for_each(|value| page.extend_from_slice(&value.to_le_bytes())),
+            Values::I32(values) if how == How::Delta => {
+                delta::encode(values[range].iter().map(|value| i64::from(*value)), page);
+            }
+            Values::I32(values) => values[range]
+                .iter()
+                .for_each(|value| page.extend_from_slice(&value.to_le_bytes())),
+            Values::F64(values) => values[range]
+                .iter()
+                .for_each(|value| page.extend_from_slice(&value.to_le_bytes())),
+            Values::Texts(_) => {
+                if let Some(dictionary) = &self.dictionary {
+                    levels::numbers(&dictionary.numbers[range], dictionary.used.len(), page);
+                }
+            }
+            Values::Unique { lengths, bytes } => {
+                let sum = |lengths: &[i32]| lengths.iter().map(|len| *len as usize).sum::<usize>();
+                let from = sum(&lengths[..range.start]);
+                let len = sum(&lengths[range.clone()]);
+                delta::encode(lengths[range].iter().map(|len| i64::from(*len)), page);
+                page.extend_from_slice(&bytes[from..from + len]);
+            }
+        }
+        how.parquet()
+    }
+}
+
+fn present(definition: &[u8], max: u8) -> usize {
+    definition.iter().filter(|level| **level == max).count()
+}

@@ -1,0 +1,92 @@
+//! Parquet's run-length and bit-packing hybrid, for repetition and definition levels and for dictionary numbers.
+
+/// Writes an unsigned LEB128 number.
+pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 128 {
+        out.push((value & 127) as u8 | 128);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+/// Levels of one page, with the length in front that data pages ask for.
+pub(super) fn levels(levels: &[u8], max: u8, out: &mut Vec<u8>) {
+    let at = out.len();
+    out.extend_from_slice(&[0; 4]);
+    let width = u8::BITS - max.leading_zeros();
+    hybrid(levels, width, out);
+    let len = (out.len() - at - 4) as u32;
+    out[at..at + 4].copy_from_slice(&len.to_le_bytes());
+}
+
+/// Runs of eight or more equal levels as runs, the rest packed.
+fn hybrid(levels: &[u8], width: u32, out: &mut Vec<u8>) {
+    let mut packed_from = 0;
+    let mut at = 0;
+    while at < levels.len() {
+        let value = levels[at];
+        let run = levels[at..].iter().take_while(|v| **v == value).count();
+        // A packed run holds whole groups of eight, so a run may only begin on a group's edge.
+        let skip = (packed_from + (at - packed_from).next_multiple_of(8)) - at;
+        if run >= skip + 8 {
+            pack(&levels[packed_from..at + skip], width, out);
+            let rest = run - skip;
+            varint((rest as u64) << 1, out);
+            out.push(value);
+            at += run;
+            packed_from = at;
+        } else {
+            at += run;
+        }
+    }
+    pack(&levels[packed_from..], width, out);
+}
+
+fn pack(levels: &[u8], width: u32, out: &mut Vec<u8>) {
+    if levels.is_empty() {
+        return;
+    }
+    let groups = levels.len().div_ceil(8);
+    varint((groups as u64) << 1 | 1, out);
+    for group in levels.chunks(8) {
+        let mut word = 0u64;
+        for (i, level) in group.iter().enumerate() {
+            word |= u64::from(*level) << (i as u32 * width);
+        }
+        out.extend_from_slice(&word.to_le_bytes()[..width as usize]);
+    }
+}
+
+/// Dictionary numbers of one page: the width, then one run. Whole bytes a number, because zstd comes after and finds
+/// repetition only at byte edges.
+pub(super) fn numbers(indices: &[u32], dictionary: usize, out: &mut Vec<u8>) {
+    let width = match dictionary {
+        0..=0x100 => 1usize,
+        0x101..=0x1_0000 => 2,
+        0x1_0001..=0x100_0000 => 3,
+        _ => 4,
+    };
+    out.push(width as u8 * 8);
+    let Some(first) = indices.first() else {
+        return;
+    };
+    if indices.iter().all(|index| index == first) {
+        varint((indices.len() as u64) << 1, out);
+        out.extend_from_slice(&first.to_le_bytes()[..width]);
+        return;
+    }
+    let groups = indices.len().div_ceil(8);
+    varint((groups as u64) << 1 | 1, out);
+    out.reserve(groups * 8 * width);
+    match width {
+        1 => out.extend(indices.iter().map(|index| *index as u8)),
+        2 => indices
+            .iter()
+            .for_each(|index| out.extend_from_slice(&(*index as u16).to_le_bytes())),
+        _ => indices
+            .iter()
+            .for_each(|index| out.extend_from_slice(&index.to_le_bytes()[..width])),
+    }
+    let padding = groups * 8 - indices.len();
+    out.resize(out.len() + padding * width, 0);
+}

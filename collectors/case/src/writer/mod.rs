@@ -1,0 +1,402 @@
+//! Writing a case: requests in, durable answers out.
+//!
+//! `submit` checks and packs a request in the calling thread; one thread appends what has gathered and flushes it once
+//! for all (group commit); another turns full logs into segments. Readers in other processes never wait for either.
+
+mod check;
+mod commit;
+mod seal;
+mod seen;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::lock::WriterLock;
+use crate::log::{self, Frame, LogAppender, LogReader};
+use crate::manifest::Manifest;
+use crate::receipt::{AppendError, Receipt};
+use crate::signal::Signal;
+use crate::time::Nanos;
+use crate::{CaseError, files};
+use seen::{Look, Seen};
+
+pub use seal::{SealProgress, seal_case};
+
+/// When full logs become segments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SealMode {
+    /// In the background, yielding to what comes in.
+    #[default]
+    Auto,
+    /// Not before `casefile seal` asks for it.
+    Manual,
+}
+
+/// How a case is to be written.
+#[derive(Debug, Clone)]
+pub struct WriterOptions {
+    pub seal: SealMode,
+    /// Oldest segments go when the case grows beyond this.
+    pub retain_bytes: Option<u64>,
+    /// Packed bytes that may wait for the disk before senders are told to wait.
+    pub max_waiting_bytes: u64,
+    /// A log is full, and becomes a segment, when its payloads reach this many bytes unpacked.
+    pub segment_bytes: u64,
+}
+
+impl Default for WriterOptions {
+    fn default() -> Self {
+        WriterOptions {
+            seal: SealMode::Auto,
+            retain_bytes: None,
+            max_waiting_bytes: 32 << 20,
+            segment_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Called once with what became of a request.
+pub type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
+
+/// The one writer of a case. Clones share it.
+#[derive(Clone)]
+pub struct CaseWriter {
+    shared: Arc<Shared>,
+    threads: Arc<Mutex<Threads>>,
+}
+
+#[derive(Default)]
+struct Threads {
+    log: Option<JoinHandle<()>>,
+    sealer: Option<JoinHandle<()>>,
+}
+
+/// What callers, the log thread and the sealer share.
+struct Shared {
+    path: PathBuf,
+    options: WriterOptions,
+    queue: Mutex<Queue>,
+    wake_log: Condvar,
+    seen: Mutex<Seen>,
+    manifest: Mutex<Manifest>,
+    sealing: Mutex<Sealing>,
+    wake_sealer: Condvar,
+    /// Bytes committed, for the sealer to see whether anything is coming in.
+    committed: AtomicU64,
+    folded_requests: AtomicU64,
+    folded_items: AtomicU64,
+    _lock: WriterLock,
+}
+
+#[derive(Default)]
+struct Queue {
+    waiting: Vec<Pending>,
+    bytes: u64,
+    closed: bool,
+}
+
+struct Pending {
+    frame: Frame,
+    receipt: Receipt,
+    done: Done,
+}
+
+#[derive(Default)]
+struct Sealing {
+    /// Full logs, oldest first.
+    full: std::collections::VecDeque<u64>,
+    closing: bool,
+    /// Why the last attempt failed; tried again with the next full log.
+    failure: Option<String>,
+}
+
+/// A poisoned lock means a thread panicked between two consistent states; what it guards is still whole.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The wall clock. Only writing looks at it; nothing that computes a result does.
+pub fn wall_clock() -> Nanos {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    Nanos(u64::try_from(since.as_nanos()).unwrap_or(u64::MAX))
+}
+
+impl CaseWriter {
+    /// Opens a case for writing, making it if there is none; recovers what a crash left.
+    pub fn open(path: &Path, options: WriterOptions) -> Result<CaseWriter, CaseError> {
+        for folder in [path.to_owned(), path.join("log"), path.join("segments")] {
+            std::fs::create_dir_all(&folder).map_err(CaseError::io("create", &folder))?;
+        }
+        let lock = WriterLock::take(path, wall_clock())?;
+        let manifest = match Manifest::load(path) {
+            Ok(manifest) => manifest,
+            Err(CaseError::NoCase(_)) => {
+                let manifest = Manifest::new(wall_clock());
+                manifest.store(path)?;
+                manifest
+            }
+            Err(error) => return Err(error),
+        };
+        if manifest.sealed.is_some() {
+            return Err(CaseError::Sealed(path.to_owned()));
+        }
+        let recovered = recover(path, &manifest, &options)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            folded_requests: AtomicU64::new(manifest.folded_requests),
+            folded_items: AtomicU64::new(manifest.folded_items),
+            options,
+            queue: Mutex::default(),
+            wake_log: Condvar::new(),
+            seen: Mutex::new(recovered.seen),
+            manifest: Mutex::new(manifest),
+            sealing: Mutex::new(Sealing {
+                full: recovered.full.into(),
+                ..Sealing::default()
+            }),
+            wake_sealer: Condvar::new(),
+            committed: AtomicU64::new(0),
+            _lock: lock,
+        });
+        let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
+            std::thread::Builder::new()
+                .name(name.to_owned())
+                .spawn(body)
+                .map_err(CaseError::io("start a thread for", path))
+        };
+        let of_log = Arc::clone(&shared);
+        let log_thread = spawn("case-log", Box::new(move || commit::run(&of_log, recovered.active)))?;
+        let sealer = match shared.options.seal {
+            SealMode::Manual => None,
+            SealMode::Auto => {
+                let of_sealer = Arc::clone(&shared);
+                Some(spawn("case-sealer", Box::new(move || seal::run(&of_sealer)))?)
+            }
+        };
+        Ok(CaseWriter {
+            shared,
+            threads: Arc::new(Mutex::new(Threads {
+                log: Some(log_thread),
+                sealer,
+            })),
+        })
+    }
+
+    /// Hands one request over. It is checked here and now; `done` runs once it is durable, or can't be.
+    pub fn submit(
+        &self,
+        signal: Signal,
+        payload: Bytes,
+        done: impl FnOnce(Result<Receipt, AppendError>) + Send + 'static,
+    ) {
+        let done: Done = Box::new(done);
+        let shared = &self.shared;
+        let hash = request_hash(signal, &payload);
+        let done = match lock(&shared.seen).look(hash, done) {
+            Look::New(done) => done,
+            Look::Waiting => {
+                shared.folded_requests.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            Look::Durable(receipt, done) => {
+                shared.folded_requests.fetch_add(1, Ordering::Relaxed);
+                shared
+                    .folded_items
+                    .fetch_add(receipt.accepted, Ordering::Relaxed);
+                return done(Ok(receipt));
+            }
+        };
+        let packed = check::check(signal, &payload).and_then(|receipt| {
+            if receipt.accepted == 0 {
+                return Ok((receipt, None));
+            }
+            let items = u32::try_from(receipt.accepted).unwrap_or(u32::MAX);
+            Frame::pack(signal, &payload, items, hash, wall_clock())
+                .map(|frame| (receipt, Some(frame)))
+                .map_err(|error| AppendError::Storage {
+                    reason: error.to_string(),
+                    retry_after: Duration::from_secs(1),
+                })
+        });
+        let (receipt, frame) = match packed {
+            Ok((receipt, Some(frame))) => (receipt, frame),
+            Ok((receipt, None)) => return self.settle(hash, done, Ok(receipt)),
+            Err(error) => return self.settle(hash, done, Err(error)),
+        };
+        let mut queue = lock(&shared.queue);
+        let bytes = frame.bytes.len() as u64;
+        if queue.closed {
+            drop(queue);
+            return self.settle(hash, done, Err(AppendError::Closed));
+        }
+        if queue.bytes > 0 && queue.bytes + bytes > shared.options.max_waiting_bytes {
+            let waiting_bytes = queue.bytes;
+            drop(queue);
+            let busy = AppendError::Busy {
+                waiting_bytes,
+                retry_after: Duration::from_secs(1),
+            };
+            return self.settle(hash, done, Err(busy));
+        }
+        queue.bytes += bytes;
+        queue.waiting.push(Pending {
+            frame,
+            receipt,
+            done,
+        });
+        drop(queue);
+        shared.wake_log.notify_one();
+    }
+
+    /// Nothing was written: forgets the request, so that it can be sent again, and tells everybody who waits for it.
+    fn settle(&self, hash: u128, done: Done, outcome: Result<Receipt, AppendError>) {
+        let waiters = lock(&self.shared.seen).forget(hash);
+        for waiter in waiters {
+            waiter(outcome.clone());
+        }
+        done(outcome);
+    }
+
+    /// Hands one request over and waits until it is durable.
+    pub fn append(&self, signal: Signal, payload: Bytes) -> Result<Receipt, AppendError> {
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        self.submit(signal, payload, move |outcome| drop(tell.send(outcome)));
+        told.recv().unwrap_or(Err(AppendError::Closed))
+    }
+
+    /// Requests and items that came again and were folded.
+    pub fn folded(&self) -> (u64, u64) {
+        (
+            self.shared.folded_requests.load(Ordering::Relaxed),
+            self.shared.folded_items.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Why background sealing fails at the moment, if it does.
+    pub fn seal_failure(&self) -> Option<String> {
+        lock(&self.shared.sealing).failure.clone()
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Drains what waits, flushes it, and with [`SealMode::Auto`] seals the rest into segments.
+    pub fn close(&self) -> Result<(), CaseError> {
+        lock(&self.shared.queue).closed = true;
+        self.shared.wake_log.notify_one();
+        let mut threads = lock(&self.threads);
+        if let Some(thread) = threads.log.take() {
+            let _ = thread.join();
+        }
+        {
+            let mut sealing = lock(&self.shared.sealing);
+            sealing.closing = true;
+        }
+        self.shared.wake_sealer.notify_one();
+        if let Some(thread) = threads.sealer.take() {
+            let _ = thread.join();
+        }
+        self.shared.store_counts()?;
+        match lock(&self.shared.sealing).failure.clone() {
+            Some(reason) => Err(CaseError::damaged(&self.shared.path, reason)),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Shared {
+    /// Brings the counts that live in memory into the manifest.
+    fn store_counts(&self) -> Result<(), CaseError> {
+        let mut manifest = lock(&self.manifest);
+        let (requests, items) = (
+            self.folded_requests.load(Ordering::Relaxed),
+            self.folded_items.load(Ordering::Relaxed),
+        );
+        if (manifest.folded_requests, manifest.folded_items) == (requests, items) {
+            return Ok(());
+        }
+        manifest.folded_requests = requests;
+        manifest.folded_items = items;
+        manifest.store(&self.path)
+    }
+}
+
+/// Equal for equal requests. Not a signature: folding only ever drops a sender's own repetition.
+fn request_hash(signal: Signal, payload: &[u8]) -> u128 {
+    xxhash_rust::xxh3::xxh3_128_with_seed(payload, signal as u64 + 1)
+}
+
+struct Recovered {
+    active: LogAppender,
+    full: Vec<u64>,
+    seen: Seen,
+}
+
+/// Finds where to go on: cuts the last log behind its last whole frame, removes logs that are in segments already, and
+/// learns which requests are durable.
+fn recover(path: &Path, manifest: &Manifest, options: &WriterOptions) -> Result<Recovered, CaseError> {
+    let mut seen = Seen::default();
+    seal::remember_requests(path, manifest, &mut seen)?;
+    let mut live = Vec::new();
+    for id in log::list(path)? {
+        if id <= manifest.sealed_through {
+            let stale = log::path(path, id);
+            std::fs::remove_file(&stale).map_err(CaseError::io("remove", stale))?;
+        } else {
+            live.push(id);
+        }
+    }
+    let last = live.pop();
+    for id in &live {
+        let mut reader = LogReader::open(path, *id)?;
+        while let Some(head) = reader.next_head()? {
+            seen.durable(head.hash, u64::from(head.items));
+        }
+    }
+    let Some(last) = last else {
+        let active = LogAppender::create(path, manifest.sealed_through + 1)?;
+        return Ok(Recovered {
+            active,
+            full: live,
+            seen,
+        });
+    };
+    let mut reader = LogReader::open(path, last)?;
+    let (mut raw, mut frames, mut payload) = (0u64, 0u64, Vec::new());
+    while let Some(head) = reader.next(&mut payload)? {
+        seen.durable(head.hash, u64::from(head.items));
+        raw += u64::from(head.raw_len);
+        frames += 1;
+    }
+    let whole = reader.offset();
+    let torn = reader.torn().cloned();
+    // Damage in the middle (not a torn end) must not cost what follows it: that log is kept as it is, and a new one
+    // begun.
+    let active = if torn.is_some() && reader.resync()? {
+        live.push(last);
+        LogAppender::create(path, last + 1)?
+    } else if torn.as_ref().is_some_and(|torn| torn.offset == 0) {
+        let empty = log::path(path, last);
+        std::fs::remove_file(&empty).map_err(CaseError::io("remove", empty))?;
+        files::sync_folder(&path.join("log"))?;
+        LogAppender::create(path, last)?
+    } else if raw >= options.segment_bytes {
+        live.push(last);
+        LogAppender::create(path, last + 1)?
+    } else {
+        LogAppender::resume(path, last, whole, raw, frames)?
+    };
+    Ok(Recovered {
+        active,
+        full: live,
+        seen,
+    })
+}
