@@ -2,4 +2,6 @@
 //!
 //! Knows the wire and nothing of what the signals mean: the case validates and keeps them.
 
+pub mod compression;
 pub mod json;
+pub mod receiver;
