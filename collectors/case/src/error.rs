@@ -34,9 +34,16 @@ pub enum CaseError {
 }
 
 impl CaseError {
-    pub fn io(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> CaseError {
+    pub fn io(
+        action: &'static str,
+        path: impl Into<PathBuf>,
+    ) -> impl FnOnce(std::io::Error) -> CaseError {
         let path = path.into();
-        move |source| CaseError::Io { action, path, source }
+        move |source| CaseError::Io {
+            action,
+            path,
+            source,
+        }
     }
 
     pub fn damaged(path: impl Into<PathBuf>, reason: impl Into<String>) -> CaseError {
@@ -49,10 +56,18 @@ impl CaseError {
     /// What to do about it, where there is something to do.
     pub fn hint(&self) -> Option<&'static str> {
         match self {
-            CaseError::NoCase(_) => Some("make one with `casefile collect --case PATH` or `casefile import FILE --case PATH`"),
-            CaseError::NewerFormat { .. } => Some("open it with the version that wrote it, or a newer one"),
-            CaseError::Damaged { .. } => Some("`casefile verify PATH` names what is damaged; the rest stays readable"),
-            CaseError::Held { .. } => Some("reading a live case is fine; to write, stop that process or choose another case"),
+            CaseError::NoCase(_) => Some(
+                "make one with `casefile collect --case PATH` or `casefile import FILE --case PATH`",
+            ),
+            CaseError::NewerFormat { .. } => {
+                Some("open it with the version that wrote it, or a newer one")
+            }
+            CaseError::Damaged { .. } => {
+                Some("`casefile verify PATH` names what is damaged; the rest stays readable")
+            }
+            CaseError::Held { .. } => Some(
+                "reading a live case is fine; to write, stop that process or choose another case",
+            ),
             CaseError::Sealed(_) => Some("import or collect into a new case"),
             _ => None,
         }

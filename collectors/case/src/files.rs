@@ -7,14 +7,14 @@ use std::path::Path;
 use crate::CaseError;
 
 /// Makes renames and new names in a folder durable.
-pub fn sync_folder(folder: &Path) -> Result<(), CaseError> {
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), CaseError> {
     File::open(folder)
         .and_then(|folder| folder.sync_all())
         .map_err(CaseError::io("flush", folder))
 }
 
 /// Replaces `path` as one step: readers see the old bytes or the new, never a mixture.
-pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), CaseError> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CaseError> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh).map_err(CaseError::io("create", &fresh))?;
     file.write_all(bytes)

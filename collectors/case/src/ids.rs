@@ -125,7 +125,11 @@ impl TraceId {
     /// zeros, some clients put the time first).
     pub fn fold(&self) -> u64 {
         let (high, low) = self.0.split_at(8);
-        let half = |bytes: &[u8]| bytes.iter().fold(0u64, |acc, byte| acc << 8 | u64::from(*byte));
+        let half = |bytes: &[u8]| {
+            bytes
+                .iter()
+                .fold(0u64, |acc, byte| acc << 8 | u64::from(*byte))
+        };
         half(high).rotate_left(32) ^ half(low)
     }
 }

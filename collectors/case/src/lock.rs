@@ -11,7 +11,7 @@ use crate::time::Nanos;
 
 /// Held as long as the case is written.
 #[derive(Debug)]
-pub struct WriterLock {
+pub(crate) struct WriterLock {
     _file: File,
 }
 
@@ -23,7 +23,7 @@ struct Holder {
 
 impl WriterLock {
     /// Takes the lock, or says who has it.
-    pub fn take(case: &Path, now: Nanos) -> Result<WriterLock, CaseError> {
+    pub(crate) fn take(case: &Path, now: Nanos) -> Result<WriterLock, CaseError> {
         let path = case.join("lock");
         let mut file = OpenOptions::new()
             .read(true)
@@ -50,8 +50,9 @@ impl WriterLock {
     }
 
     /// Whether some process is writing the case at this moment.
-    pub fn is_held(case: &Path) -> bool {
-        File::open(case.join("lock")).is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
+    pub(crate) fn is_held(case: &Path) -> bool {
+        File::open(case.join("lock"))
+            .is_ok_and(|file| matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)))
     }
 }
 

@@ -77,7 +77,9 @@ pub fn parse_duration(text: &str) -> Result<u64, TimeError> {
             .ok_or_else(|| bad(text, WHAT))?;
         let number: f64 = rest[..digits].parse().map_err(|_| bad(text, WHAT))?;
         rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let unit = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
         let scale = match &rest[..unit] {
             "ns" => 1.0,
             "us" | "µs" => 1e3,
@@ -103,9 +105,11 @@ pub fn parse_time(text: &str, now: Nanos) -> Result<Nanos, TimeError> {
         return text.parse().map(Nanos).map_err(|_| bad(text, "time"));
     }
     if let Ok(at) = chrono::DateTime::parse_from_rfc3339(text) {
-        let nanos = i128::from(at.timestamp()) * 1_000_000_000
-            + i128::from(at.timestamp_subsec_nanos());
-        return u64::try_from(nanos).map(Nanos).map_err(|_| bad(text, "time after 1970"));
+        let nanos =
+            i128::from(at.timestamp()) * 1_000_000_000 + i128::from(at.timestamp_subsec_nanos());
+        return u64::try_from(nanos)
+            .map(Nanos)
+            .map_err(|_| bad(text, "time after 1970"));
     }
     parse_duration(text)
         .map(|ago| now.saturating_sub(ago))
@@ -130,9 +134,17 @@ pub fn human_duration(nanos: u64) -> String {
         999_500..=999_499_999 => figures(n / 1e6, "ms"),
         999_500_000..=119_999_999_999 => figures(n / 1e9, "s"),
         120_000_000_000..=7_199_999_999_999 => {
-            format!("{}m{:02}s", nanos / 60_000_000_000, nanos / 1_000_000_000 % 60)
+            format!(
+                "{}m{:02}s",
+                nanos / 60_000_000_000,
+                nanos / 1_000_000_000 % 60
+            )
         }
-        _ => format!("{}h{:02}m", nanos / 3_600_000_000_000, nanos / 60_000_000_000 % 60),
+        _ => format!(
+            "{}h{:02}m",
+            nanos / 3_600_000_000_000,
+            nanos / 60_000_000_000 % 60
+        ),
     }
 }
 
@@ -155,7 +167,11 @@ impl Window {
 
     /// Whether any moment between `first` and `last`, both included, lies in the window.
     pub fn overlaps(&self, first: Nanos, last: Nanos) -> bool {
-        first < self.until.saturating_add(u64::from(self.until == Nanos::MAX)) && last >= self.from
+        first
+            < self
+                .until
+                .saturating_add(u64::from(self.until == Nanos::MAX))
+            && last >= self.from
             || self.contains(first)
     }
 

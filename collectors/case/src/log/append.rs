@@ -87,10 +87,7 @@ impl LogAppender {
     }
 
     /// Writes the frames and flushes them. After an error none of them is in the log.
-    pub fn append<'a>(
-        &mut self,
-        frames: impl Iterator<Item = &'a Frame>,
-    ) -> Result<(), CaseError> {
+    pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<(), CaseError> {
         self.buffer.clear();
         let (mut raw, mut count) = (0u64, 0u64);
         for frame in frames {

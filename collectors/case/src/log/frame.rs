@@ -60,7 +60,9 @@ fn signal_number(signal: Signal) -> u8 {
 }
 
 fn signal_of(number: u8) -> Option<Signal> {
-    Signal::ALL.get(usize::from(number).checked_sub(1)?).copied()
+    Signal::ALL
+        .get(usize::from(number).checked_sub(1)?)
+        .copied()
 }
 
 impl Frame {

@@ -2,7 +2,9 @@
 
 use std::fs::File;
 use std::io::{BufReader, ErrorKind, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::frame::{FILE_MAGIC, FrameFault, FrameHead, HEAD_LEN};
 use crate::CaseError;
@@ -15,11 +17,37 @@ pub struct Torn {
     pub reason: &'static str,
 }
 
+/// A file read from a place of its own, so that readers can share it.
+#[derive(Debug)]
+struct Positioned {
+    file: Arc<File>,
+    at: u64,
+}
+
+impl Read for Positioned {
+    fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.file.read_at(out, self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Positioned {
+    fn seek(&mut self, to: SeekFrom) -> std::io::Result<u64> {
+        self.at = match to {
+            SeekFrom::Start(at) => at,
+            SeekFrom::Current(by) => self.at.saturating_add_signed(by),
+            SeekFrom::End(by) => self.file.metadata()?.len().saturating_add_signed(by),
+        };
+        Ok(self.at)
+    }
+}
+
 /// Walks the frames of one log file.
 #[derive(Debug)]
 pub struct LogReader {
     path: PathBuf,
-    file: BufReader<File>,
+    file: BufReader<Positioned>,
     len: u64,
     offset: u64,
     stored: Vec<u8>,
@@ -32,11 +60,17 @@ impl LogReader {
     }
 
     pub fn open_file(path: PathBuf) -> Result<LogReader, CaseError> {
-        let mut file = File::open(&path).map_err(CaseError::io("open", &path))?;
+        let file = File::open(&path).map_err(CaseError::io("open", &path))?;
         let len = file
             .metadata()
             .map_err(CaseError::io("look at", &path))?
             .len();
+        LogReader::of(path, Arc::new(file), len)
+    }
+
+    /// Reads the first `len` bytes of an open file. The file may have lost its name meanwhile, and may be shared.
+    pub fn of(path: PathBuf, file: Arc<File>, len: u64) -> Result<LogReader, CaseError> {
+        let mut file = Positioned { file, at: 0 };
         let mut magic = [0; FILE_MAGIC.len()];
         let mut torn = None;
         match file.read_exact(&mut magic) {
@@ -163,10 +197,21 @@ impl LogReader {
         let Some(torn) = self.torn.take() else {
             return Ok(false);
         };
-        let whole = std::fs::read(&self.path).map_err(CaseError::io("read", &self.path))?;
-        let from = usize::try_from(torn.offset).unwrap_or(usize::MAX).saturating_add(1);
-        for at in from..whole.len().saturating_sub(HEAD_LEN) {
-            let Some(Ok(bytes)) = whole.get(at..at + HEAD_LEN).map(<&[u8; HEAD_LEN]>::try_from) else {
+        let from = torn.offset + 1;
+        let mut whole = Vec::new();
+        self.file
+            .seek(SeekFrom::Start(from))
+            .and_then(|_| {
+                (&mut self.file)
+                    .take(self.len.saturating_sub(from))
+                    .read_to_end(&mut whole)
+            })
+            .map_err(CaseError::io("read", &self.path))?;
+        for at in 0..whole.len().saturating_sub(HEAD_LEN) {
+            let Some(Ok(bytes)) = whole
+                .get(at..at + HEAD_LEN)
+                .map(<&[u8; HEAD_LEN]>::try_from)
+            else {
                 break;
             };
             let Ok(head) = FrameHead::read(bytes) else {
@@ -174,7 +219,7 @@ impl LogReader {
             };
             let stored = whole.get(at + HEAD_LEN..at + HEAD_LEN + head.stored_len as usize);
             if stored.is_some_and(|stored| head.check(bytes, stored).is_ok()) {
-                self.seek(at as u64)?;
+                self.seek(from + at as u64)?;
                 return Ok(true);
             }
         }

@@ -26,6 +26,10 @@ pub struct LogRecord {
 impl LogRecord {
     /// The time to sort it by: its own, else when it was observed.
     pub fn at(&self) -> Nanos {
-        if self.time.0 != 0 { self.time } else { self.observed }
+        if self.time.0 != 0 {
+            self.time
+        } else {
+            self.observed
+        }
     }
 }

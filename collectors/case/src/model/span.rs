@@ -99,7 +99,14 @@ impl SpanKind {
 
     /// The name the ClickHouse schema uses.
     pub fn name(self) -> &'static str {
-        ["Unspecified", "Internal", "Server", "Client", "Producer", "Consumer"][self as usize]
+        [
+            "Unspecified",
+            "Internal",
+            "Server",
+            "Client",
+            "Producer",
+            "Consumer",
+        ][self as usize]
     }
 }
 

@@ -47,7 +47,10 @@ pub struct Attributes(pub Vec<(String, Value)>);
 impl Attributes {
     /// The first value under `key`.
     pub fn get(&self, key: &str) -> Option<&Value> {
-        self.0.iter().find(|(k, _)| k == key).map(|(_, value)| value)
+        self.0
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, value)| value)
     }
 
     /// The first value under `key`, if it is text.

@@ -102,7 +102,11 @@ impl AttributeLists {
                 Value::Bytes(bytes) => tables.value(&AnyView::Bytes(bytes)),
                 nested => {
                     let text = text::nested(nested);
-                    let letter = if matches!(nested, Value::Map(_)) { b'm' } else { b'a' };
+                    let letter = if matches!(nested, Value::Map(_)) {
+                        b'm'
+                    } else {
+                        b'a'
+                    };
                     (tables.values.intern(text.as_bytes()), letter)
                 }
             };
@@ -129,7 +133,11 @@ impl AttributeLists {
     }
 
     fn range(&self, list: usize) -> std::ops::Range<usize> {
-        let from = if list == 0 { 0 } else { self.ends[list - 1] as usize };
+        let from = if list == 0 {
+            0
+        } else {
+            self.ends[list - 1] as usize
+        };
         from..self.ends[list] as usize
     }
 
@@ -185,7 +193,11 @@ impl AttributeLists {
         self.columns(flat, tables, &levels, file)?;
         let types = Values::Texts(Texts {
             table: &tables.types,
-            numbers: rows.clone().flatten().map(|list| self.types[list]).collect(),
+            numbers: rows
+                .clone()
+                .flatten()
+                .map(|list| self.types[list])
+                .collect(),
         });
         file.column(&types, &list_levels(rows.map(|lists| lists.len())))
     }

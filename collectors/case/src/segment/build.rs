@@ -35,11 +35,17 @@ impl SegmentBuilder {
         let walked = match head.signal {
             Signal::Traces => {
                 self.spans.next_request();
-                spans::walk(payload, |origin, span, lists| self.spans.push(origin, span, lists), |_| {})
+                spans::walk(
+                    payload,
+                    |origin, span, lists| self.spans.push(origin, span, lists),
+                    |_| {},
+                )
             }
             Signal::Logs => {
                 self.logs.next_request();
-                logs::walk(payload, |origin, record, pairs| self.logs.push(origin, record, pairs))
+                logs::walk(payload, |origin, record, pairs| {
+                    self.logs.push(origin, record, pairs)
+                })
             }
             Signal::Metrics => metrics::walk(payload, |point| self.metrics.push(point), |_, _| {}),
             watched => {
@@ -62,20 +68,23 @@ impl SegmentBuilder {
             last: Nanos(0),
             files: Vec::new(),
         };
-        let name = |content: Content, ending: &str| format!("segments/{id:010}-{}.{ending}", content.table());
-        let mut add = |content: Content, path: String, written: Written, window: Option<(Nanos, Nanos)>| {
-            if let Some((first, last)) = window {
-                segment.first = segment.first.min(first);
-                segment.last = segment.last.max(last);
-            }
-            segment.files.push(SegmentFile {
-                path,
-                content,
-                bytes: written.bytes,
-                rows: written.rows,
-                hash: written.hash,
-            });
+        let name = |content: Content, ending: &str| {
+            format!("segments/{id:010}-{}.{ending}", content.table())
         };
+        let mut add =
+            |content: Content, path: String, written: Written, window: Option<(Nanos, Nanos)>| {
+                if let Some((first, last)) = window {
+                    segment.first = segment.first.min(first);
+                    segment.last = segment.last.max(last);
+                }
+                segment.files.push(SegmentFile {
+                    path,
+                    content,
+                    bytes: written.bytes,
+                    rows: written.rows,
+                    hash: written.hash,
+                });
+            };
         if !self.spans.is_empty() {
             let path = name(Content::Traces, "parquet");
             let index = name(Content::TraceIndex, "bin");
@@ -85,15 +94,30 @@ impl SegmentBuilder {
         }
         if !self.logs.is_empty() {
             let path = name(Content::Logs, "parquet");
-            add(Content::Logs, path.clone(), self.logs.write(&case.join(&path))?, Some(self.logs.window()));
+            add(
+                Content::Logs,
+                path.clone(),
+                self.logs.write(&case.join(&path))?,
+                Some(self.logs.window()),
+            );
         }
         for (content, table) in self.metrics.tables() {
             let path = name(content, "parquet");
-            add(content, path.clone(), table.write(&case.join(&path))?, Some(table.window()));
+            add(
+                content,
+                path.clone(),
+                table.write(&case.join(&path))?,
+                Some(table.window()),
+            );
         }
         for table in self.watched.values() {
             let path = name(table.content(), "parquet");
-            add(table.content(), path.clone(), table.write(&case.join(&path))?, Some(table.window()));
+            add(
+                table.content(),
+                path.clone(),
+                table.write(&case.join(&path))?,
+                Some(table.window()),
+            );
         }
         let path = name(Content::Requests, "bin");
         let written = Written {
@@ -131,7 +155,10 @@ pub(crate) fn build(case: &Path, id: u64, mut pause: impl FnMut()) -> Result<Bui
             pause();
         }
         let Some(torn) = reader.torn() else { break };
-        unreadable.push(format!("{} bytes at byte {}: {}", torn.bytes, torn.offset, torn.reason));
+        unreadable.push(format!(
+            "{} bytes at byte {}: {}",
+            torn.bytes, torn.offset, torn.reason
+        ));
         if !reader.resync()? {
             break;
         }

@@ -35,7 +35,11 @@ impl Interner {
 
     pub(crate) fn get(&self, index: u32) -> &[u8] {
         let index = index as usize;
-        let from = if index == 0 { 0 } else { self.ends[index - 1] as usize };
+        let from = if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        };
         &self.arena[from..self.ends[index] as usize]
     }
 

@@ -68,17 +68,29 @@ impl LogTable {
         self.origins.next_request();
     }
 
-    pub(super) fn push(&mut self, origin: &OriginView<'_>, record: &LogView<'_>, pairs: &[KeyValueView<'_>]) {
+    pub(super) fn push(
+        &mut self,
+        origin: &OriginView<'_>,
+        record: &LogView<'_>,
+        pairs: &[KeyValueView<'_>],
+    ) {
         let mut list = AttributeLists::default();
         let body = KeyValueView {
             key: "",
             value: record.body,
         };
         // An absent body and an empty one read the same: OTLP has one word for both.
-        let body = if matches!(record.body, AnyView::Empty) { &[][..] } else { &[body] };
+        let body = if matches!(record.body, AnyView::Empty) {
+            &[][..]
+        } else {
+            &[body]
+        };
         list.push(body, &mut self.bodies);
         let (body, body_type) = list.first().unwrap_or_else(|| {
-            (self.bodies.values.intern(b""), self.bodies.types.intern(b"e"))
+            (
+                self.bodies.values.intern(b""),
+                self.bodies.types.intern(b"e"),
+            )
         });
         self.rows.push(Row {
             origin: self.origins.of(origin),
@@ -107,9 +119,15 @@ impl LogTable {
         let mut order: Vec<usize> = (0..self.rows.len()).collect();
         order.sort_by_key(|row| self.rows[*row].at());
         let rows = || order.iter().map(|row| &self.rows[*row]);
-        let mut file = TableFile::create(path, &SCHEMA.replace("{resource}", RESOURCE_SCHEMA), order.len())?;
+        let mut file = TableFile::create(
+            path,
+            &SCHEMA.replace("{resource}", RESOURCE_SCHEMA),
+            order.len(),
+        )?;
         let texts = |table, numbers| Values::Texts(Texts { table, numbers });
-        file.plain(&Values::I64(rows().map(|row| row.at().cast_signed()).collect()))?;
+        file.plain(&Values::I64(
+            rows().map(|row| row.at().cast_signed()).collect(),
+        ))?;
         let mut ids = Interner::default();
         let numbers = rows()
             .map(|row| {
@@ -120,23 +138,51 @@ impl LogTable {
             .collect();
         file.plain(&texts(&ids, numbers))?;
         file.plain(&span_ids(rows().map(|row| row.span_id)))?;
-        file.plain(&Values::I32(rows().map(|row| row.flags.cast_signed()).collect()))?;
-        file.plain(&texts(&self.texts, rows().map(|row| row.severity_text).collect()))?;
-        file.plain(&Values::I32(rows().map(|row| row.severity_number).collect()))?;
-        file.plain(&texts(&self.bodies.values, rows().map(|row| row.body).collect()))?;
-        self.origins.write(rows().map(|row| row.origin), &mut file)?;
-        self.attributes.write(order.iter().copied(), &self.attribute_tables, &mut file)?;
-        file.plain(&texts(&self.texts, rows().map(|row| row.event_name).collect()))?;
-        file.plain(&Values::I64(rows().map(|row| row.observed.cast_signed()).collect()))?;
-        file.plain(&Values::I64(rows().map(|row| row.time.cast_signed()).collect()))?;
-        file.plain(&texts(&self.bodies.types, rows().map(|row| row.body_type).collect()))?;
-        file.plain(&Values::I32(rows().map(|row| row.dropped.cast_signed()).collect()))?;
+        file.plain(&Values::I32(
+            rows().map(|row| row.flags.cast_signed()).collect(),
+        ))?;
+        file.plain(&texts(
+            &self.texts,
+            rows().map(|row| row.severity_text).collect(),
+        ))?;
+        file.plain(&Values::I32(
+            rows().map(|row| row.severity_number).collect(),
+        ))?;
+        file.plain(&texts(
+            &self.bodies.values,
+            rows().map(|row| row.body).collect(),
+        ))?;
+        self.origins
+            .write(rows().map(|row| row.origin), &mut file)?;
+        self.attributes
+            .write(order.iter().copied(), &self.attribute_tables, &mut file)?;
+        file.plain(&texts(
+            &self.texts,
+            rows().map(|row| row.event_name).collect(),
+        ))?;
+        file.plain(&Values::I64(
+            rows().map(|row| row.observed.cast_signed()).collect(),
+        ))?;
+        file.plain(&Values::I64(
+            rows().map(|row| row.time.cast_signed()).collect(),
+        ))?;
+        file.plain(&texts(
+            &self.bodies.types,
+            rows().map(|row| row.body_type).collect(),
+        ))?;
+        file.plain(&Values::I32(
+            rows().map(|row| row.dropped.cast_signed()).collect(),
+        ))?;
         file.finish()
     }
 }
 
 impl Row {
     fn at(&self) -> u64 {
-        if self.time != 0 { self.time } else { self.observed }
+        if self.time != 0 {
+            self.time
+        } else {
+            self.observed
+        }
     }
 }

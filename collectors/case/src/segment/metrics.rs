@@ -134,19 +134,48 @@ fn temporality(data: &PointData) -> Temporality {
 /// Count, sum, minimum and maximum; a bit each for the last three being there.
 fn distribution(data: &PointData) -> (u64, f64, f64, f64, i32) {
     let (count, sum, min, max) = match data {
-        PointData::Histogram { count, sum, min, max, .. }
-        | PointData::ExponentialHistogram { count, sum, min, max, .. } => (*count, *sum, *min, *max),
+        PointData::Histogram {
+            count,
+            sum,
+            min,
+            max,
+            ..
+        }
+        | PointData::ExponentialHistogram {
+            count,
+            sum,
+            min,
+            max,
+            ..
+        } => (*count, *sum, *min, *max),
         PointData::Summary { count, sum, .. } => (*count, Some(*sum), None, None),
         _ => (0, None, None, None),
     };
-    let present = i32::from(sum.is_some()) | i32::from(min.is_some()) << 1 | i32::from(max.is_some()) << 2;
-    (count, sum.unwrap_or(0.0), min.unwrap_or(0.0), max.unwrap_or(0.0), present)
+    let present =
+        i32::from(sum.is_some()) | i32::from(min.is_some()) << 1 | i32::from(max.is_some()) << 2;
+    (
+        count,
+        sum.unwrap_or(0.0),
+        min.unwrap_or(0.0),
+        max.unwrap_or(0.0),
+        present,
+    )
 }
 
 impl MetricTable {
     pub(super) fn window(&self) -> (Nanos, Nanos) {
-        let first = self.points.iter().map(|point| point.at).min().unwrap_or_default();
-        let last = self.points.iter().map(|point| point.at).max().unwrap_or_default();
+        let first = self
+            .points
+            .iter()
+            .map(|point| point.at)
+            .min()
+            .unwrap_or_default();
+        let last = self
+            .points
+            .iter()
+            .map(|point| point.at)
+            .max()
+            .unwrap_or_default();
         (first, last)
     }
 
@@ -201,10 +230,20 @@ impl Columns<'_> {
         self.file.plain(&Values::F64(values))
     }
 
-    fn texts<'p>(&mut self, texts: impl Iterator<Item = &'p [u8]>, levels: &Levels) -> Result<(), CaseError> {
+    fn texts<'p>(
+        &mut self,
+        texts: impl Iterator<Item = &'p [u8]>,
+        levels: &Levels,
+    ) -> Result<(), CaseError> {
         let mut table = Interner::default();
         let numbers = texts.map(|text| table.intern(text)).collect();
-        self.file.column(&Values::Texts(Texts { table: &table, numbers }), levels)
+        self.file.column(
+            &Values::Texts(Texts {
+                table: &table,
+                numbers,
+            }),
+            levels,
+        )
     }
 
     fn list_of_f64(&mut self, of: impl Fn(&MetricPoint) -> Vec<f64>) -> Result<(), CaseError> {
@@ -215,7 +254,11 @@ impl Columns<'_> {
 
     fn list_of_counts(&mut self, of: impl Fn(&MetricPoint) -> &[u64]) -> Result<(), CaseError> {
         let levels = list_levels(self.points.iter().map(|point| of(point).len()));
-        let values = self.points.iter().flat_map(|point| of(point)).map(|count| count.cast_signed());
+        let values = self
+            .points
+            .iter()
+            .flat_map(|point| of(point))
+            .map(|count| count.cast_signed());
         let values = Values::I64(values.collect());
         self.file.column(&values, &levels)
     }
@@ -225,10 +268,16 @@ impl Columns<'_> {
         let flat = Levels::default();
         self.i64s(|point| point.at.0.cast_signed())?;
         self.texts(points.iter().map(|point| point.name.as_bytes()), &flat)?;
-        self.texts(points.iter().map(|point| point.description.as_bytes()), &flat)?;
+        self.texts(
+            points.iter().map(|point| point.description.as_bytes()),
+            &flat,
+        )?;
         self.texts(points.iter().map(|point| point.unit.as_bytes()), &flat)?;
         let mut origins = Origins::default();
-        let numbers: Vec<u32> = points.iter().map(|point| origins.of_owned(&point.origin)).collect();
+        let numbers: Vec<u32> = points
+            .iter()
+            .map(|point| origins.of_owned(&point.origin))
+            .collect();
         origins.write(numbers.into_iter(), &mut self.file)?;
         let (mut attributes, mut tables) = (AttributeLists::default(), AttributeTables::default());
         for point in points {
@@ -259,20 +308,39 @@ impl Columns<'_> {
             ranges.push(from..lists.len());
         }
         lists.write_nested(ranges.into_iter(), &tables, &mut self.file)?;
-        let times = flat.iter().map(|exemplar| exemplar.at.0.cast_signed()).collect();
+        let times = flat
+            .iter()
+            .map(|exemplar| exemplar.at.0.cast_signed())
+            .collect();
         self.file.column(&Values::I64(times), &levels)?;
-        let doubles = flat.iter().map(|exemplar| number(&exemplar.value).0).collect();
+        let doubles = flat
+            .iter()
+            .map(|exemplar| number(&exemplar.value).0)
+            .collect();
         self.file.column(&Values::F64(doubles), &levels)?;
-        let integers = flat.iter().map(|exemplar| number(&exemplar.value).1).collect();
+        let integers = flat
+            .iter()
+            .map(|exemplar| number(&exemplar.value).1)
+            .collect();
         self.file.column(&Values::I64(integers), &levels)?;
-        self.texts(flat.iter().map(|exemplar| number(&exemplar.value).2), &levels)?;
-        self.file.column(&span_ids(flat.iter().map(|exemplar| exemplar.span_id)), &levels)?;
+        self.texts(
+            flat.iter().map(|exemplar| number(&exemplar.value).2),
+            &levels,
+        )?;
+        self.file.column(
+            &span_ids(flat.iter().map(|exemplar| exemplar.span_id)),
+            &levels,
+        )?;
         let ids: Vec<Vec<u8>> = flat
             .iter()
             .map(|exemplar| {
                 let mut hex = [0; 32];
                 hex_into(&exemplar.trace_id.0, &mut hex);
-                if exemplar.trace_id.is_some() { hex.to_vec() } else { Vec::new() }
+                if exemplar.trace_id.is_some() {
+                    hex.to_vec()
+                } else {
+                    Vec::new()
+                }
             })
             .collect();
         self.texts(ids.iter().map(Vec::as_slice), &levels)
@@ -288,13 +356,24 @@ impl Columns<'_> {
         self.f64s(|point| number(value(point)).0)?;
         self.i64s(|point| number(value(point)).1)?;
         let points = self.points;
-        self.texts(points.iter().map(|point| number(value(point)).2), &Levels::default())
+        self.texts(
+            points.iter().map(|point| number(value(point)).2),
+            &Levels::default(),
+        )
     }
 
     fn sum(&mut self) -> Result<(), CaseError> {
         self.number()?;
         self.i32s(|point| i32::from(temporality(&point.data).number()))?;
-        self.i32s(|point| i32::from(matches!(point.data, PointData::Sum { monotonic: true, .. })))
+        self.i32s(|point| {
+            i32::from(matches!(
+                point.data,
+                PointData::Sum {
+                    monotonic: true,
+                    ..
+                }
+            ))
+        })
     }
 
     fn distribution(&mut self) -> Result<(), CaseError> {
@@ -354,10 +433,11 @@ impl Columns<'_> {
     fn summary(&mut self) -> Result<(), CaseError> {
         self.i64s(|point| distribution(&point.data).0.cast_signed())?;
         self.f64s(|point| distribution(&point.data).1)?;
-        let quantiles = |point: &MetricPoint, of: fn(&crate::model::Quantile) -> f64| match &point.data {
-            PointData::Summary { quantiles, .. } => quantiles.iter().map(of).collect(),
-            _ => Vec::new(),
-        };
+        let quantiles =
+            |point: &MetricPoint, of: fn(&crate::model::Quantile) -> f64| match &point.data {
+                PointData::Summary { quantiles, .. } => quantiles.iter().map(of).collect(),
+                _ => Vec::new(),
+            };
         self.list_of_f64(|point| quantiles(point, |at| at.quantile))?;
         self.list_of_f64(|point| quantiles(point, |at| at.value))
     }

@@ -133,9 +133,15 @@ impl Origins {
                 numbers,
             })
         };
-        file.plain(&texts(resources.clone().map(|r| table.service[r]).collect()))?;
-        table.attributes.write(resources.clone(), &table.tables, file)?;
-        file.plain(&Values::I32(resources.clone().map(|r| table.dropped[r]).collect()))?;
+        file.plain(&texts(
+            resources.clone().map(|r| table.service[r]).collect(),
+        ))?;
+        table
+            .attributes
+            .write(resources.clone(), &table.tables, file)?;
+        file.plain(&Values::I32(
+            resources.clone().map(|r| table.dropped[r]).collect(),
+        ))?;
         file.plain(&texts(resources.map(|r| table.schema_url[r]).collect()))?;
         let table = &self.scopes;
         let texts = |numbers: Vec<u32>| {
@@ -146,8 +152,12 @@ impl Origins {
         };
         file.plain(&texts(scopes.clone().map(|s| table.name[s]).collect()))?;
         file.plain(&texts(scopes.clone().map(|s| table.version[s]).collect()))?;
-        table.attributes.write(scopes.clone(), &table.tables, file)?;
-        file.plain(&Values::I32(scopes.clone().map(|s| table.dropped[s]).collect()))?;
+        table
+            .attributes
+            .write(scopes.clone(), &table.tables, file)?;
+        file.plain(&Values::I32(
+            scopes.clone().map(|s| table.dropped[s]).collect(),
+        ))?;
         file.plain(&texts(scopes.map(|s| table.schema_url[s]).collect()))
     }
 }
@@ -173,10 +183,13 @@ impl ResourceTable {
 
     fn add(&mut self, resource: &Resource) -> u32 {
         let number = self.attributes.len() as u32;
-        self.service.push(self.texts.intern(resource.service().as_bytes()));
-        self.attributes.push_owned(&resource.attributes, &mut self.tables);
+        self.service
+            .push(self.texts.intern(resource.service().as_bytes()));
+        self.attributes
+            .push_owned(&resource.attributes, &mut self.tables);
         self.dropped.push(resource.dropped_attributes.cast_signed());
-        self.schema_url.push(self.texts.intern(resource.schema_url.as_bytes()));
+        self.schema_url
+            .push(self.texts.intern(resource.schema_url.as_bytes()));
         number
     }
 }
@@ -195,10 +208,13 @@ impl ScopeTable {
     fn add(&mut self, scope: &Scope) -> u32 {
         let number = self.attributes.len() as u32;
         self.name.push(self.texts.intern(scope.name.as_bytes()));
-        self.version.push(self.texts.intern(scope.version.as_bytes()));
-        self.attributes.push_owned(&scope.attributes, &mut self.tables);
+        self.version
+            .push(self.texts.intern(scope.version.as_bytes()));
+        self.attributes
+            .push_owned(&scope.attributes, &mut self.tables);
         self.dropped.push(scope.dropped_attributes.cast_signed());
-        self.schema_url.push(self.texts.intern(scope.schema_url.as_bytes()));
+        self.schema_url
+            .push(self.texts.intern(scope.schema_url.as_bytes()));
         number
     }
 }

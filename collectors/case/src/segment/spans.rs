@@ -46,7 +46,8 @@ impl std::hash::Hasher for FoldHasher {
         for chunk in bytes.chunks(8) {
             let mut word = [0; 8];
             word[..chunk.len()].copy_from_slice(chunk);
-            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x517c_c1b7_2722_0a95);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word))
+                .wrapping_mul(0x517c_c1b7_2722_0a95);
         }
     }
 }
@@ -133,7 +134,12 @@ impl SpanTable {
         self.origins.next_request();
     }
 
-    pub(super) fn push(&mut self, origin: &OriginView<'_>, span: &SpanView<'_>, lists: &Scratch<'_>) {
+    pub(super) fn push(
+        &mut self,
+        origin: &OriginView<'_>,
+        span: &SpanView<'_>,
+        lists: &Scratch<'_>,
+    ) {
         let next = self.trace_ids.len() as u32;
         let trace = *self.traces.entry(span.trace_id).or_insert(next);
         if trace == next {
@@ -155,15 +161,24 @@ impl SpanTable {
             trace_state: self.texts.intern(span.trace_state.as_bytes()),
             status_message: self.texts.intern(span.status_message.as_bytes()),
             flags: span.flags,
-            dropped: [span.dropped_attributes, span.dropped_events, span.dropped_links],
+            dropped: [
+                span.dropped_attributes,
+                span.dropped_events,
+                span.dropped_links,
+            ],
             kind: SpanKind::from_number(span.kind).number(),
             status: StatusCode::from_number(span.status_code).number(),
         });
-        self.attributes.push(&lists.attributes, &mut self.attribute_tables);
+        self.attributes
+            .push(&lists.attributes, &mut self.attribute_tables);
         for event in &lists.events {
             self.events.at.push(event.at.cast_signed());
-            self.events.name.push(self.texts.intern(event.name.as_bytes()));
-            self.events.dropped.push(event.dropped_attributes.cast_signed());
+            self.events
+                .name
+                .push(self.texts.intern(event.name.as_bytes()));
+            self.events
+                .dropped
+                .push(event.dropped_attributes.cast_signed());
             let pairs = lists.attributes_of(event.attributes);
             self.events.attributes.push(pairs, &mut self.nested_tables);
         }
@@ -171,9 +186,13 @@ impl SpanTable {
         for link in &lists.links {
             self.links.trace_id.push(link.trace_id);
             self.links.span_id.push(link.span_id);
-            self.links.trace_state.push(self.texts.intern(link.trace_state.as_bytes()));
+            self.links
+                .trace_state
+                .push(self.texts.intern(link.trace_state.as_bytes()));
             self.links.flags.push(link.flags.cast_signed());
-            self.links.dropped.push(link.dropped_attributes.cast_signed());
+            self.links
+                .dropped
+                .push(link.dropped_attributes.cast_signed());
             let pairs = lists.attributes_of(link.attributes);
             self.links.attributes.push(pairs, &mut self.nested_tables);
         }
@@ -183,7 +202,12 @@ impl SpanTable {
     /// Earliest start and latest end.
     pub(super) fn window(&self) -> (Nanos, Nanos) {
         let first = self.rows.iter().map(|row| row.start).min().unwrap_or(0);
-        let last = self.rows.iter().map(|row| row.end.max(row.start)).max().unwrap_or(0);
+        let last = self
+            .rows
+            .iter()
+            .map(|row| row.end.max(row.start))
+            .max()
+            .unwrap_or(0);
         (Nanos(first), Nanos(last))
     }
 
@@ -212,36 +236,60 @@ impl SpanTable {
     pub(super) fn write(&self, path: &Path, index: &Path) -> Result<(Written, Written), CaseError> {
         let order = self.order();
         let rows = || order.iter().map(|i| &self.rows[*i as usize]);
-        let mut file = TableFile::create(path, &SCHEMA.replace("{resource}", RESOURCE_SCHEMA), order.len())?;
+        let mut file = TableFile::create(
+            path,
+            &SCHEMA.replace("{resource}", RESOURCE_SCHEMA),
+            order.len(),
+        )?;
         let texts = |numbers: Vec<u32>| {
             Values::Texts(Texts {
                 table: &self.texts,
                 numbers,
             })
         };
-        file.plain(&Values::I64(rows().map(|row| row.start.cast_signed()).collect()))?;
+        file.plain(&Values::I64(
+            rows().map(|row| row.start.cast_signed()).collect(),
+        ))?;
         self.write_trace_ids(&order, &mut file)?;
         file.plain(&span_ids(rows().map(|row| row.span_id)))?;
         file.plain(&span_ids(rows().map(|row| row.parent)))?;
         file.plain(&texts(rows().map(|row| row.trace_state).collect()))?;
         file.plain(&texts(rows().map(|row| row.name).collect()))?;
-        named(&SpanKind::ALL.map(SpanKind::name), rows().map(|row| row.kind), &mut file)?;
-        self.origins.write(rows().map(|row| row.origin), &mut file)?;
+        named(
+            &SpanKind::ALL.map(SpanKind::name),
+            rows().map(|row| row.kind),
+            &mut file,
+        )?;
+        self.origins
+            .write(rows().map(|row| row.origin), &mut file)?;
         let by_row = order.iter().map(|row| *row as usize);
-        self.attributes.write(by_row.clone(), &self.attribute_tables, &mut file)?;
+        self.attributes
+            .write(by_row.clone(), &self.attribute_tables, &mut file)?;
         file.plain(&Values::I64(
-            rows().map(|row| row.end.saturating_sub(row.start).cast_signed()).collect(),
+            rows()
+                .map(|row| row.end.saturating_sub(row.start).cast_signed())
+                .collect(),
         ))?;
-        named(&StatusCode::ALL.map(StatusCode::name), rows().map(|row| row.status), &mut file)?;
+        named(
+            &StatusCode::ALL.map(StatusCode::name),
+            rows().map(|row| row.status),
+            &mut file,
+        )?;
         file.plain(&texts(rows().map(|row| row.status_message).collect()))?;
         self.write_events(by_row.clone(), &mut file)?;
         self.write_links(by_row, &mut file)?;
-        file.plain(&Values::I32(rows().map(|row| row.flags.cast_signed()).collect()))?;
+        file.plain(&Values::I32(
+            rows().map(|row| row.flags.cast_signed()).collect(),
+        ))?;
         file.plain(&Values::I64(
-            rows().map(|row| row.start.saturating_sub(row.end).cast_signed()).collect(),
+            rows()
+                .map(|row| row.start.saturating_sub(row.end).cast_signed())
+                .collect(),
         ))?;
         for which in 0..3 {
-            file.plain(&Values::I32(rows().map(|row| row.dropped[which].cast_signed()).collect()))?;
+            file.plain(&Values::I32(
+                rows().map(|row| row.dropped[which].cast_signed()).collect(),
+            ))?;
         }
         let written = file.finish()?;
         let index = trace_index::write(index, &self.ranges(&order))?;
@@ -279,14 +327,22 @@ impl SpanTable {
         let ranges = rows.map(|row| range(&events.ends, row));
         let levels = list_levels(ranges.clone().map(|range| range.len()));
         let flat = || ranges.clone().flatten();
-        file.column(&Values::I64(flat().map(|i| events.at[i]).collect()), &levels)?;
+        file.column(
+            &Values::I64(flat().map(|i| events.at[i]).collect()),
+            &levels,
+        )?;
         let names = Values::Texts(Texts {
             table: &self.texts,
             numbers: flat().map(|i| events.name[i]).collect(),
         });
         file.column(&names, &levels)?;
-        events.attributes.write_nested(ranges.clone(), &self.nested_tables, file)?;
-        file.column(&Values::I32(flat().map(|i| events.dropped[i]).collect()), &levels)
+        events
+            .attributes
+            .write_nested(ranges.clone(), &self.nested_tables, file)?;
+        file.column(
+            &Values::I32(flat().map(|i| events.dropped[i]).collect()),
+            &levels,
+        )
     }
 
     fn write_links(
@@ -303,7 +359,9 @@ impl SpanTable {
         for (out, id) in bytes.chunks_exact_mut(32).zip(ids) {
             hex_into(&id.0, out);
         }
-        let lengths = flat().map(|i| if links.trace_id[i].is_some() { 32 } else { 0 }).collect();
+        let lengths = flat()
+            .map(|i| if links.trace_id[i].is_some() { 32 } else { 0 })
+            .collect();
         file.column(&Values::Unique { lengths, bytes }, &levels)?;
         file.column(&span_ids(flat().map(|i| links.span_id[i])), &levels)?;
         let states = Values::Texts(Texts {
@@ -311,9 +369,17 @@ impl SpanTable {
             numbers: flat().map(|i| links.trace_state[i]).collect(),
         });
         file.column(&states, &levels)?;
-        links.attributes.write_nested(ranges.clone(), &self.nested_tables, file)?;
-        file.column(&Values::I32(flat().map(|i| links.flags[i]).collect()), &levels)?;
-        file.column(&Values::I32(flat().map(|i| links.dropped[i]).collect()), &levels)
+        links
+            .attributes
+            .write_nested(ranges.clone(), &self.nested_tables, file)?;
+        file.column(
+            &Values::I32(flat().map(|i| links.flags[i]).collect()),
+            &levels,
+        )?;
+        file.column(
+            &Values::I32(flat().map(|i| links.dropped[i]).collect()),
+            &levels,
+        )
     }
 
     fn ranges(&self, order: &[u32]) -> Vec<TraceRange> {

@@ -45,7 +45,10 @@ pub(super) fn write(path: &Path, ranges: &[TraceRange]) -> Result<Written, CaseE
 /// Rows whose trace id folds to `fold`; rarely of more than one trace, so readers compare the ids themselves.
 pub(crate) fn find(path: &Path, fold: u64) -> Result<Vec<TraceRange>, CaseError> {
     let file = File::open(path).map_err(CaseError::io("open", path))?;
-    let len = file.metadata().map_err(CaseError::io("look at", path))?.len();
+    let len = file
+        .metadata()
+        .map_err(CaseError::io("look at", path))?
+        .len();
     let body = len.saturating_sub(MAGIC.len() as u64);
     if !body.is_multiple_of(ENTRY as u64) {
         return Err(CaseError::damaged(path, "the index is cut short"));
@@ -54,7 +57,9 @@ pub(crate) fn find(path: &Path, fold: u64) -> Result<Vec<TraceRange>, CaseError>
         let mut bytes = [0; ENTRY];
         file.read_exact_at(&mut bytes, MAGIC.len() as u64 + at * ENTRY as u64)
             .map_err(CaseError::io("read", path))?;
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
         Ok(TraceRange {
             fold: u64::from(word(0)) | u64::from(word(4)) << 32,
             first_row: word(8),

@@ -9,7 +9,9 @@ use super::intern::Interner;
 use super::parquet::{TableFile, Texts, Values};
 use crate::CaseError;
 use crate::manifest::Content;
-use crate::signal::{JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistrySnapshot, Signal};
+use crate::signal::{
+    JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistrySnapshot, Signal,
+};
 use crate::time::Nanos;
 
 /// Rows of one kind gathered for one file.
@@ -120,7 +122,8 @@ impl WatchedTable {
         self.at.push(key.at.0);
         self.subject.push(self.texts.intern(key.subject.as_bytes()));
         self.kind.push(self.texts.intern(key.kind.as_bytes()));
-        self.order_id.push(self.texts.intern(key.order_id.unwrap_or("").as_bytes()));
+        self.order_id
+            .push(self.texts.intern(key.order_id.unwrap_or("").as_bytes()));
         self.row.push(self.texts.intern(line));
         Ok(())
     }
@@ -129,7 +132,12 @@ impl WatchedTable {
         let mut order: Vec<usize> = (0..self.at.len()).collect();
         order.sort_by_key(|row| self.at[*row]);
         let mut file = TableFile::create(path, SCHEMA, order.len())?;
-        file.plain(&Values::I64(order.iter().map(|row| self.at[*row].cast_signed()).collect()))?;
+        file.plain(&Values::I64(
+            order
+                .iter()
+                .map(|row| self.at[*row].cast_signed())
+                .collect(),
+        ))?;
         for column in [&self.subject, &self.kind, &self.order_id, &self.row] {
             file.plain(&Values::Texts(Texts {
                 table: &self.texts,

@@ -5,7 +5,9 @@
 
 mod watched;
 
-pub use watched::{JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistryInstance, RegistrySnapshot};
+pub use watched::{
+    JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistryInstance, RegistrySnapshot,
+};
 
 use serde::{Deserialize, Serialize};
 

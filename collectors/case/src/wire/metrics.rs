@@ -286,7 +286,11 @@ fn summary(body: &[u8]) -> Result<Point, WireError> {
 }
 
 /// Repeated 8-byte numbers, packed or one by one.
-fn fixed64s<'a>(raw: Raw<'a>, near: &Fields<'a>, mut each: impl FnMut(u64)) -> Result<(), WireError> {
+fn fixed64s<'a>(
+    raw: Raw<'a>,
+    near: &Fields<'a>,
+    mut each: impl FnMut(u64),
+) -> Result<(), WireError> {
     match raw {
         Raw::Fixed64(word) => {
             each(word);

@@ -85,7 +85,10 @@ pub fn each_item<'a>(
         }
         let group = raw.bytes(&groups)?;
         let (message, schema_url) = head(group)?;
-        let resource = ResourceView { message, schema_url };
+        let resource = ResourceView {
+            message,
+            schema_url,
+        };
         // Checked once a group: reading it finds what is malformed.
         resource.read()?;
         let mut scoped = Fields::new(group);
@@ -95,7 +98,10 @@ pub fn each_item<'a>(
             }
             let items = raw.bytes(&scoped)?;
             let (message, schema_url) = head(items)?;
-            let scope = ScopeView { message, schema_url };
+            let scope = ScopeView {
+                message,
+                schema_url,
+            };
             scope.read()?;
             let origin = OriginView { resource, scope };
             let mut fields = Fields::new(items);

@@ -108,10 +108,10 @@ impl<'a> Fields<'a> {
 
     #[inline]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
-        let (value, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or(WireError::new("fixed-width number runs past the end", self.rest))?;
+        let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::new(
+            "fixed-width number runs past the end",
+            self.rest,
+        ))?;
         self.rest = rest;
         Ok(*value)
     }

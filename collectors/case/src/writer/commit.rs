@@ -37,7 +37,10 @@ pub(super) fn run(shared: &Shared, active: LogAppender) {
 
 fn commit(shared: &Shared, active: &mut LogAppender, batch: Vec<Pending>) {
     let outcome = active.append(batch.iter().map(|pending| &pending.frame));
-    let bytes = batch.iter().map(|p| p.frame.bytes.len() as u64).sum::<u64>();
+    let bytes = batch
+        .iter()
+        .map(|p| p.frame.bytes.len() as u64)
+        .sum::<u64>();
     lock(&shared.queue).bytes -= bytes;
     shared.committed.fetch_add(bytes, Ordering::Relaxed);
     match outcome {

@@ -172,12 +172,18 @@ impl CaseWriter {
                 .map_err(CaseError::io("start a thread for", path))
         };
         let of_log = Arc::clone(&shared);
-        let log_thread = spawn("case-log", Box::new(move || commit::run(&of_log, recovered.active)))?;
+        let log_thread = spawn(
+            "case-log",
+            Box::new(move || commit::run(&of_log, recovered.active)),
+        )?;
         let sealer = match shared.options.seal {
             SealMode::Manual => None,
             SealMode::Auto => {
                 let of_sealer = Arc::clone(&shared);
-                Some(spawn("case-sealer", Box::new(move || seal::run(&of_sealer)))?)
+                Some(spawn(
+                    "case-sealer",
+                    Box::new(move || seal::run(&of_sealer)),
+                )?)
             }
         };
         Ok(CaseWriter {
@@ -342,7 +348,11 @@ struct Recovered {
 
 /// Finds where to go on: cuts the last log behind its last whole frame, removes logs that are in segments already, and
 /// learns which requests are durable.
-fn recover(path: &Path, manifest: &Manifest, options: &WriterOptions) -> Result<Recovered, CaseError> {
+fn recover(
+    path: &Path,
+    manifest: &Manifest,
+    options: &WriterOptions,
+) -> Result<Recovered, CaseError> {
     let mut seen = Seen::default();
     seal::remember_requests(path, manifest, &mut seen)?;
     let mut live = Vec::new();

@@ -68,7 +68,9 @@ fn yield_to_ingest(shared: &Shared) {
                 return;
             }
         }
-        if lock(&shared.queue).waiting.is_empty() && shared.committed.load(Ordering::Relaxed) == before {
+        if lock(&shared.queue).waiting.is_empty()
+            && shared.committed.load(Ordering::Relaxed) == before
+        {
             return;
         }
         std::thread::sleep(Duration::from_micros(500));
@@ -82,7 +84,12 @@ fn seal_log(shared: &Shared, id: u64, pause: &mut dyn FnMut()) -> Result<(), Cas
         let mut manifest = lock(&shared.manifest);
         let mut next = manifest.clone();
         next.sealed_through = id;
-        next.damaged.extend(built.unreadable.iter().map(|what| format!("log {id}: {what}")));
+        next.damaged.extend(
+            built
+                .unreadable
+                .iter()
+                .map(|what| format!("log {id}: {what}")),
+        );
         next.segments.push(built.segment);
         next.folded_requests = shared.folded_requests.load(Ordering::Relaxed);
         next.folded_items = shared.folded_items.load(Ordering::Relaxed);
@@ -104,14 +111,22 @@ fn retain(manifest: &mut Manifest, limit: Option<u64>) -> Vec<String> {
         return Vec::new();
     };
     let mut paths = Vec::new();
-    let mut bytes: u64 = manifest.segments.iter().map(|segment| segment.bytes()).sum();
+    let mut bytes: u64 = manifest
+        .segments
+        .iter()
+        .map(|segment| segment.bytes())
+        .sum();
     while bytes > limit && manifest.segments.len() > 1 {
         let oldest = manifest.segments.remove(0);
         bytes -= oldest.bytes();
         manifest.dropped.segments += 1;
         manifest.dropped.bytes += oldest.bytes();
         for (signal, count) in &oldest.items {
-            *manifest.dropped.items.entry(signal.name().to_owned()).or_default() += count;
+            *manifest
+                .dropped
+                .items
+                .entry(signal.name().to_owned())
+                .or_default() += count;
         }
         paths.extend(oldest.files.into_iter().map(|file| file.path));
     }
@@ -122,7 +137,11 @@ fn retain(manifest: &mut Manifest, limit: Option<u64>) -> Vec<String> {
 const REMEMBERED_SEGMENTS: usize = 16;
 
 /// Learns which requests the newest segments hold.
-pub(super) fn remember_requests(case: &Path, manifest: &Manifest, seen: &mut Seen) -> Result<(), CaseError> {
+pub(super) fn remember_requests(
+    case: &Path,
+    manifest: &Manifest,
+    seen: &mut Seen,
+) -> Result<(), CaseError> {
     let from = manifest.segments.len().saturating_sub(REMEMBERED_SEGMENTS);
     for segment in &manifest.segments[from..] {
         let Some(file) = segment.file(Content::Requests) else {
@@ -134,14 +153,20 @@ pub(super) fn remember_requests(case: &Path, manifest: &Manifest, seen: &mut See
             let (mut hash, mut items) = ([0; 16], [0; 4]);
             hash.copy_from_slice(&entry[..16]);
             items.copy_from_slice(&entry[16..]);
-            seen.durable(u128::from_le_bytes(hash), u64::from(u32::from_le_bytes(items)));
+            seen.durable(
+                u128::from_le_bytes(hash),
+                u64::from(u32::from_le_bytes(items)),
+            );
         }
     }
     Ok(())
 }
 
 /// Seals a case: every log becomes a segment, everything is hashed, and the case is read-only from then on.
-pub fn seal_case(case: &Path, mut progress: impl FnMut(SealProgress)) -> Result<Manifest, CaseError> {
+pub fn seal_case(
+    case: &Path,
+    mut progress: impl FnMut(SealProgress),
+) -> Result<Manifest, CaseError> {
     let manifest = Manifest::load(case)?;
     if manifest.sealed.is_some() {
         return Err(CaseError::Sealed(case.to_owned()));

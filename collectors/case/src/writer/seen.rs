@@ -18,7 +18,9 @@ pub(super) struct Seen {
 enum State {
     /// On its way to the disk; these wait for the same answer.
     Waiting(Vec<Done>),
-    Durable { items: u64 },
+    Durable {
+        items: u64,
+    },
 }
 
 /// What a look at a request's hash says.

@@ -25,7 +25,10 @@ pub(crate) enum Values<'a> {
     /// Numbers into a table of texts.
     Texts(Texts<'a>),
     /// Texts that hardly ever repeat, back to back, with their lengths.
-    Unique { lengths: Vec<i32>, bytes: Vec<u8> },
+    Unique {
+        lengths: Vec<i32>,
+        bytes: Vec<u8>,
+    },
 }
 
 /// Texts by number.
@@ -96,7 +99,10 @@ pub(super) fn encode(
         state.uncompressed += spec.uncompressed_size;
         data_offset.get_or_insert(spec.offset);
         offsets.append_row_count(span.rows as i64);
-        offsets.append_offset_and_size(spec.offset as i64, i32::try_from(spec.compressed_size).unwrap_or(i32::MAX));
+        offsets.append_offset_and_size(
+            spec.offset as i64,
+            i32::try_from(spec.compressed_size).unwrap_or(i32::MAX),
+        );
         entries += span.entries.len();
         first_row += span.rows;
     }
@@ -238,7 +244,9 @@ impl Chunk<'_> {
                 };
                 let mut size = |how| {
                     self.fill(&first, how);
-                    compressor.compress(&self.page).map_or(usize::MAX, |page| page.len())
+                    compressor
+                        .compress(&self.page)
+                        .map_or(usize::MAX, |page| page.len())
                 };
                 if size(How::Delta) < size(How::Plain) {
                     How::Delta
@@ -265,9 +273,15 @@ impl Chunk<'_> {
                         seen > take
                     })
                     .unwrap_or(rest.len());
-                (entries, present(&self.levels.definition[entry..entry + entries], max))
+                (
+                    entries,
+                    present(&self.levels.definition[entry..entry + entries], max),
+                )
             } else if max > 0 {
-                (take, present(&self.levels.definition[entry..entry + take], max))
+                (
+                    take,
+                    present(&self.levels.definition[entry..entry + take], max),
+                )
             } else {
                 (take, take)
             };
@@ -296,7 +310,9 @@ impl Chunk<'_> {
         }
         let range = span.values.clone();
         match self.values {
-            Values::I64(values) if how == How::Delta => delta::encode(values[range].iter().copied(), page),
+            Values::I64(values) if how == How::Delta => {
+                delta::encode(values[range].iter().copied(), page)
+            }
             Values::I64(values) => values[range]
                 .iter()
                 .for_each(|value| page.extend_from_slice(&value.to_le_bytes())),

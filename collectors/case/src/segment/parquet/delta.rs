@@ -46,9 +46,9 @@ fn block(deltas: &mut [i64; BLOCK], filled: usize, out: &mut Vec<u8>) {
         if quarter * MINI >= filled {
             break;
         }
-        let widest = mini
-            .iter()
-            .fold(0u64, |acc, delta| acc | delta.wrapping_sub(least).cast_unsigned());
+        let widest = mini.iter().fold(0u64, |acc, delta| {
+            acc | delta.wrapping_sub(least).cast_unsigned()
+        });
         let width = 64 - widest.leading_zeros();
         out[widths_at + quarter] = width as u8;
         pack(mini, least, width, out);

@@ -67,7 +67,8 @@ impl TableFile {
             hasher: blake3::Hasher::new(),
             bytes: 0,
         };
-        let writer = SerializedFileWriter::new(sink, Arc::new(schema), Arc::new(properties)).map_err(fault)?;
+        let writer = SerializedFileWriter::new(sink, Arc::new(schema), Arc::new(properties))
+            .map_err(fault)?;
         Ok(TableFile {
             path: path.to_owned(),
             writer,
@@ -79,7 +80,8 @@ impl TableFile {
     /// Encodes the next column.
     pub(crate) fn column(&mut self, values: &Values<'_>, levels: &Levels) -> Result<(), CaseError> {
         let column = self.writer.schema_descr().column(self.columns.len());
-        let encoded = chunk::encode(&column, values, levels, self.rows, ZSTD).map_err(|error| failed(&self.path, &error))?;
+        let encoded = chunk::encode(&column, values, levels, self.rows, ZSTD)
+            .map_err(|error| failed(&self.path, &error))?;
         self.columns.push(encoded);
         Ok(())
     }
@@ -108,7 +110,9 @@ impl TableFile {
         };
         write().map_err(|error| failed(&path, &error))?;
         let sink = writer.into_inner().map_err(|error| failed(&path, &error))?;
-        sink.file.sync_all().map_err(CaseError::io("flush", &path))?;
+        sink.file
+            .sync_all()
+            .map_err(CaseError::io("flush", &path))?;
         Ok(Written {
             bytes: sink.bytes,
             rows: rows as u64,

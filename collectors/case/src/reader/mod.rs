@@ -1,0 +1,255 @@
+//! Reading a case, live or sealed, from any process.
+//!
+//! A reader holds the manifest it last saw. Segments are immutable; logs are read up to their last whole frame. Where a
+//! writer seals a log or drops a segment under a reader's hands, the reader looks at the new manifest. What is damaged
+//! is noted and passed over, so that the rest stays readable.
+
+mod live;
+mod signals;
+mod spans;
+mod verify;
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::CaseError;
+use crate::lock::WriterLock;
+use crate::log::{self, LogReader};
+use crate::manifest::{Content, Manifest, Segment};
+use crate::segment::read::TableReader;
+use crate::signal::Signal;
+use crate::time::{Nanos, Window};
+
+pub use verify::{Damage, Verification};
+
+/// A case as a reader sees it.
+#[derive(Debug)]
+pub struct Case {
+    path: PathBuf,
+    manifest: Manifest,
+    live: Vec<LiveLog>,
+    damage: Mutex<Vec<String>>,
+}
+
+/// What a case holds, in numbers.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct CaseInfo {
+    pub path: PathBuf,
+    pub state: CaseState,
+    pub created: Nanos,
+    pub items: BTreeMap<Signal, u64>,
+    pub segments: usize,
+    pub segment_bytes: u64,
+    pub log_bytes: u64,
+    pub folded_requests: u64,
+    pub folded_items: u64,
+    pub dropped_segments: u64,
+    pub dropped_items: BTreeMap<String, u64>,
+    pub pinned: usize,
+    pub seal: Option<String>,
+}
+
+/// Whether more may still come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CaseState {
+    /// A writer holds it at this moment.
+    Live,
+    /// Nobody writes it, but somebody may.
+    Idle,
+    /// Hashed and closed.
+    Sealed,
+}
+
+impl Case {
+    pub fn open(path: &Path) -> Result<Case, CaseError> {
+        let (manifest, live) = snapshot(path)?;
+        Ok(Case {
+            path: path.to_owned(),
+            manifest,
+            live,
+            damage: Mutex::default(),
+        })
+    }
+
+    /// Picks up what a writer has added since. True if there was anything.
+    pub fn refresh(&mut self) -> Result<bool, CaseError> {
+        let (manifest, live) = snapshot(&self.path)?;
+        let lengths =
+            |live: &[LiveLog]| live.iter().map(|log| (log.id, log.len)).collect::<Vec<_>>();
+        let changed = manifest != self.manifest || lengths(&live) != lengths(&self.live);
+        self.manifest = manifest;
+        self.live = live;
+        Ok(changed)
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Counts and sizes. Reads only the manifest and the heads of live frames.
+    pub fn info(&self) -> Result<CaseInfo, CaseError> {
+        let mut items: BTreeMap<Signal, u64> = BTreeMap::new();
+        for segment in &self.manifest.segments {
+            for (signal, count) in &segment.items {
+                *items.entry(*signal).or_default() += count;
+            }
+        }
+        for mut reader in self.open_live()? {
+            while let Some(head) = reader.next_head()? {
+                *items.entry(head.signal).or_default() += u64::from(head.items);
+            }
+        }
+        let state = if self.manifest.sealed.is_some() {
+            CaseState::Sealed
+        } else if WriterLock::is_held(&self.path) {
+            CaseState::Live
+        } else {
+            CaseState::Idle
+        };
+        Ok(CaseInfo {
+            path: self.path.clone(),
+            state,
+            created: self.manifest.created,
+            items,
+            segments: self.manifest.segments.len(),
+            segment_bytes: self.manifest.segments.iter().map(Segment::bytes).sum(),
+            log_bytes: self.live.iter().map(|log| log.len).sum(),
+            folded_requests: self.manifest.folded_requests,
+            folded_items: self.manifest.folded_items,
+            dropped_segments: self.manifest.dropped.segments,
+            dropped_items: self.manifest.dropped.items.clone(),
+            pinned: self.manifest.pinned.len(),
+            seal: self.manifest.sealed.as_ref().map(|seal| seal.hash.clone()),
+        })
+    }
+
+    /// From the earliest event to the latest; `None` in an empty case. Walks what is not in segments yet.
+    pub fn window(&self) -> Result<Option<Window>, CaseError> {
+        let mut bounds: Option<(Nanos, Nanos)> = None;
+        let mut widen = |first: Nanos, last: Nanos| {
+            let (from, until) = bounds.unwrap_or((first, last));
+            bounds = Some((from.min(first), until.max(last)));
+        };
+        for segment in &self.manifest.segments {
+            if segment.items.values().any(|count| *count > 0) {
+                widen(segment.first, segment.last);
+            }
+        }
+        let _ = self.each_live(|head, payload| {
+            live::times(head.signal, payload, &mut widen);
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(bounds.map(|(first, last)| Window {
+            from: first,
+            until: last.saturating_add(1),
+        }))
+    }
+
+    /// What could not be read so far, each named once.
+    pub fn damage(&self) -> Vec<String> {
+        self.damage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn note(&self, what: String) {
+        let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
+        if !damage.contains(&what) {
+            damage.push(what);
+        }
+    }
+
+    /// Opens the files of one content in every segment the window touches. A file that is gone was dropped by
+    /// retention; one that is damaged is noted. Both are passed over.
+    fn tables(
+        &self,
+        content: Content,
+        window: Window,
+    ) -> impl Iterator<Item = (TableReader, &Segment)> {
+        self.manifest
+            .segments
+            .iter()
+            .filter(move |segment| window.overlaps(segment.first, segment.last))
+            .filter_map(move |segment| {
+                let file = segment.file(content)?;
+                match TableReader::open(&self.path.join(&file.path)) {
+                    Ok(table) => Some((table, segment)),
+                    Err(error) => {
+                        self.note(error.to_string());
+                        None
+                    }
+                }
+            })
+    }
+
+    /// Runs `read` on a table; damage is noted and ends this table only.
+    fn tolerate<T>(&self, read: Result<T, CaseError>) -> Option<T> {
+        read.map_err(|error| self.note(error.to_string())).ok()
+    }
+}
+
+/// A log that is not in a segment yet. It is held open, so that it stays readable when the sealer removes it.
+#[derive(Debug, Clone)]
+struct LiveLog {
+    path: PathBuf,
+    id: u64,
+    file: Arc<File>,
+    /// The bytes it had when it was looked at.
+    len: u64,
+}
+
+/// A manifest and the logs beyond it that belong together. Sealing moves on while one looks, so one looks again.
+fn snapshot(path: &Path) -> Result<(Manifest, Vec<LiveLog>), CaseError> {
+    loop {
+        let manifest = Manifest::load(path)?;
+        let mut live = Vec::new();
+        let mut moved = false;
+        for id in log::list(path)? {
+            if id <= manifest.sealed_through {
+                continue;
+            }
+            let name = log::path(path, id);
+            match File::open(&name) {
+                Ok(file) => {
+                    let len = file
+                        .metadata()
+                        .map_err(CaseError::io("look at", &name))?
+                        .len();
+                    live.push(LiveLog {
+                        path: name,
+                        id,
+                        file: Arc::new(file),
+                        len,
+                    });
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => moved = true,
+                Err(error) => return Err(CaseError::io("open", name)(error)),
+            }
+        }
+        if !moved && Manifest::load(path)?.sealed_through == manifest.sealed_through {
+            return Ok((manifest, live));
+        }
+    }
+}
+
+impl Case {
+    /// A reader for every live log, each up to where it was looked at.
+    fn open_live(&self) -> Result<Vec<LogReader>, CaseError> {
+        let mut readers = Vec::new();
+        for log in &self.live {
+            match LogReader::of(log.path.clone(), Arc::clone(&log.file), log.len) {
+                Ok(reader) => readers.push(reader),
+                Err(error) => self.note(error.to_string()),
+            }
+        }
+        Ok(readers)
+    }
+}
