@@ -13,7 +13,7 @@ use serde::Serialize;
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
-use crate::sink::Sink;
+use crate::otlp::receiver::Sink;
 use crate::status::Board;
 
 /// Rows travel in payloads of about this size.

@@ -7,8 +7,8 @@ mod delivery;
 pub mod fetch;
 pub mod otlp;
 pub mod scrape;
-pub mod sink;
 pub mod status;
+pub mod watch;
 
 #[cfg(test)]
 mod testing;

@@ -12,7 +12,8 @@ use crate::testing::{Reply, Server, closed_port};
 
 fn bounds() -> Bounds {
     Bounds {
-        total: Duration::from_secs(5),
+        connect: Duration::from_secs(20),
+        total: Duration::from_secs(20),
         body: 100_000,
         ..Bounds::default()
     }

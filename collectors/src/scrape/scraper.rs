@@ -18,7 +18,7 @@ use super::convert::{self, Context, Measured};
 use super::exposition::{self, Format, Limits, Page, Remarks};
 use crate::delivery::Delivery;
 use crate::fetch::{self, Answer, Bounds, FetchError, Reach};
-use crate::sink::Sink;
+use crate::otlp::receiver::Sink;
 use crate::status::{Board, now};
 
 /// The task in the status that speaks of targets as a whole.

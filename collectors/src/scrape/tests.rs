@@ -205,7 +205,11 @@ async fn every_failure_is_up_0_and_a_probe_result_that_says_why() {
         let sink = Arc::new(Recorder::default());
         let scraper = Scraper::start(
             ScrapeOptions {
-                timeout: Duration::from_millis(300),
+                timeout: if error == "timeout" {
+                    Duration::from_millis(300)
+                } else {
+                    Duration::from_secs(20)
+                },
                 body_bytes: 50_000,
                 ..options(std::slice::from_ref(&target))
             },

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
-use crate::sink::Sink;
+use crate::otlp::receiver::{Done, Sink};
 
 /// One answer of the test server.
 #[derive(Clone)]
@@ -182,12 +182,7 @@ impl Recorder {
 }
 
 impl Sink for Recorder {
-    fn submit(
-        &self,
-        signal: Signal,
-        payload: Bytes,
-        done: Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>,
-    ) {
+    fn submit(&self, signal: Signal, payload: Bytes, done: Done) {
         if let Some(refusal) = self.refusals.lock().unwrap().pop_front() {
             return done(Err(refusal));
         }
