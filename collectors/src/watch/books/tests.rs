@@ -2,10 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use serde_json::json;
+use std::collections::BTreeSet;
 
-use super::super::fields;
-use super::*;
+use case::Nanos;
+use serde_json::{Value, json};
+
+use super::super::fields::{self, moment, trace_id};
+use super::super::memory::print;
+use super::VOLATILE;
+use super::ledgers::ledger_key;
+use super::sagas::read_saga;
+use crate::watch::memory::Memory;
 
 #[test]
 fn rows_are_known_by_their_columns() {
