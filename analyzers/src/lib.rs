@@ -3,5 +3,10 @@
 //! Everything here is a pure function of evidence and a time window: no clock, no environment, nothing drawn. The same
 //! case gives the same answer on any machine, at any time. Reading a case goes through `evidence` alone.
 
+pub mod engine;
+pub mod evidence;
 pub mod quantile;
+pub mod red;
+pub mod registry;
+pub mod rules;
 pub mod tree;

@@ -32,6 +32,22 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Receive OTLP, scrape and watch into a case.
+    Collect(Box<commands::collect::CollectArgs>),
+    /// List traces (text) or the spans that are meant (JSON).
+    Traces(commands::traces::TracesArgs),
+    /// Show one trace as a waterfall.
+    Trace(commands::trace::TraceArgs),
+    /// List log records.
+    Logs(commands::logs::LogsArgs),
+    /// List metric series (text) or points (JSON).
+    Metrics(commands::metrics::MetricsArgs),
+    /// Say what a case holds.
+    Info(commands::info::InfoArgs),
+    /// Check every byte of a case against its hashes.
+    Verify(commands::verify::VerifyArgs),
+    /// Close a case for good: everything into segments, hashed, read-only.
+    Seal(commands::seal::SealArgs),
     /// Print shell completions.
     Completions(commands::completions::CompletionsArgs),
     /// Print or write the man pages.

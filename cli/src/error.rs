@@ -65,6 +65,17 @@ impl From<case::CaseError> for CliError {
     }
 }
 
+impl From<case::filter::FilterError> for CliError {
+    fn from(error: case::filter::FilterError) -> CliError {
+        let hint = error.hint.clone();
+        let error = CliError::new(error.to_string());
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
 impl From<case::time::TimeError> for CliError {
     fn from(error: case::time::TimeError) -> CliError {
         CliError::new(error.to_string())

@@ -4,11 +4,14 @@
 //! rendering and the TUI.
 
 pub mod args;
+pub mod collecting;
 pub mod commands;
 pub mod error;
 pub mod exit;
 pub mod output;
 pub mod paths;
+pub mod reading;
+pub mod render;
 
 use std::process::ExitCode;
 

@@ -1,8 +1,18 @@
 //! One file per command: its arguments and what it does with them. How answers look is decided in `output` and
 //! `render`, what they are in the libraries.
 
+pub mod collect;
 pub mod completions;
+pub mod filtering;
+pub mod info;
+pub mod logs;
 pub mod man;
+pub mod metrics;
+pub mod newest;
+pub mod seal;
+pub mod trace;
+pub mod traces;
+pub mod verify;
 
 use crate::args::Command;
 use crate::error::CliError;
@@ -11,6 +21,14 @@ use crate::output::Console;
 /// Runs a command; the number is the exit code of [`crate::exit`].
 pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
     match command {
+        Command::Collect(args) => collect::run(&args, console),
+        Command::Traces(args) => traces::run(&args, console),
+        Command::Trace(args) => trace::run(&args, console),
+        Command::Logs(args) => logs::run(&args, console),
+        Command::Metrics(args) => metrics::run(&args, console),
+        Command::Info(args) => info::run(&args, console),
+        Command::Verify(args) => verify::run(&args, console),
+        Command::Seal(args) => seal::run(&args, console),
         Command::Completions(args) => completions::run(&args, console),
         Command::Man(args) => man::run(&args, console),
     }

@@ -104,6 +104,11 @@ impl Console {
         self.on_error_stream(&Line::new().with(Tone::Dim, text));
     }
 
+    /// A line on standard error that others wait for.
+    pub fn notice(&self, text: &str) {
+        self.on_error_stream(&Line::plain(text));
+    }
+
     /// Tells of `error` on standard error.
     pub fn report(&self, error: &CliError) {
         let label = |name: &str, tone| Line::new().with(tone, name).with(Tone::Plain, ": ");

@@ -183,9 +183,9 @@ mod tests {
         assert_eq!(
             texts(25),
             [
-                "service  count  name",
-                "order-…     12  CreateOr…",
-                "支付     1,003  x",
+                "service   count  name",
+                "order-m…     12  CreateO…",
+                "支付      1,003  x",
             ]
         );
         for limit in 0..60 {

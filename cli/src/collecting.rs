@@ -1,0 +1,174 @@
+//! Everything that brings signals into one case, started and stopped together: receivers, watchers, scraper, writer.
+//! `collect` and `up` differ only in what they ask of it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use case::writer::{CaseWriter, WriterOptions};
+use collectors::otlp::receiver::{Receiver, ReceiverOptions};
+use collectors::scrape::{ScrapeOptions, Scraper};
+use collectors::watch::{WatchOptions, Watcher};
+use serde::Serialize;
+
+use crate::error::CliError;
+
+/// How long a stopping receiver waits for requests it has begun to read.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// What to collect, and where to.
+pub struct Plan {
+    pub case: PathBuf,
+    pub writer: WriterOptions,
+    pub receiver: ReceiverOptions,
+    /// A registry or debug API to watch.
+    pub watch: Option<WatchOptions>,
+    pub scrape: Option<ScrapeOptions>,
+}
+
+/// Collectors at work.
+pub struct Collecting {
+    writer: CaseWriter,
+    receiver: Option<Receiver>,
+    watcher: Option<Watcher>,
+    scraper: Option<Scraper>,
+    pub ready: Ready,
+}
+
+/// What is told once everything listens: the ready line, and the ready file as JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct Ready {
+    pub pid: u32,
+    pub case: PathBuf,
+    pub otlp_grpc: Option<String>,
+    pub otlp_http: Option<String>,
+    pub registry: Option<String>,
+    pub scrape: Vec<String>,
+}
+
+impl Ready {
+    /// The line on standard error.
+    pub fn line(&self) -> String {
+        let mut parts = vec![format!("ready, collecting into {}", self.case.display())];
+        parts.extend(self.otlp_grpc.iter().map(|at| format!("OTLP/gRPC on {at}")));
+        parts.extend(self.otlp_http.iter().map(|at| format!("OTLP/HTTP on {at}")));
+        parts.extend(self.registry.iter().map(|at| format!("watching {at}")));
+        parts.extend(self.scrape.iter().map(|at| format!("scraping {at}")));
+        parts.join(" · ")
+    }
+
+    /// Writes the ready file in one step, so that whoever waits for it never reads half of it.
+    pub fn write(&self, path: &Path) -> Result<(), CliError> {
+        let failed = |error: std::io::Error| {
+            CliError::io(format!("write the ready file {}", path.display()), &error)
+        };
+        let text = crate::output::json::line(self)?;
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        std::fs::write(&beside, text + "\n").map_err(failed)?;
+        std::fs::rename(&beside, path).map_err(failed)
+    }
+}
+
+impl Collecting {
+    /// Starts all of it on the current runtime. What was started before something failed is stopped by dropping it.
+    pub async fn start(plan: Plan) -> Result<Collecting, CliError> {
+        let writer = CaseWriter::open(&plan.case, plan.writer)?;
+        let sink = Arc::new(writer.clone());
+        let receiver = if plan.receiver.grpc.is_some() || plan.receiver.http.is_some() {
+            let started = Receiver::start(plan.receiver, sink.clone()).map_err(|error| {
+                let hint = error.hint();
+                let error = CliError::new(error.to_string());
+                match hint {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                }
+            })?;
+            Some(started)
+        } else {
+            None
+        };
+        let registry = plan.watch.as_ref().and_then(|watch| watch.registry.clone());
+        let watcher = match plan.watch {
+            Some(options) => Some(Watcher::start(options, sink.clone()).map_err(|error| {
+                CliError::new(error.to_string()).hint("URLs look like http://127.0.0.1:8081")
+            })?),
+            None => None,
+        };
+        let mut scrape = Vec::new();
+        let scraper = plan.scrape.map(|mut options| {
+            scrape.extend(
+                options
+                    .targets
+                    .iter()
+                    .map(|target| target.endpoint.to_string()),
+            );
+            options.registry = watcher.as_ref().map(Watcher::registry);
+            Scraper::start(options, sink.clone())
+        });
+        let ready = Ready {
+            pid: std::process::id(),
+            case: std::path::absolute(&plan.case).unwrap_or(plan.case),
+            otlp_grpc: receiver
+                .as_ref()
+                .and_then(Receiver::grpc_addr)
+                .map(|at| at.to_string()),
+            otlp_http: receiver
+                .as_ref()
+                .and_then(Receiver::http_addr)
+                .map(|at| at.to_string()),
+            registry,
+            scrape,
+        };
+        Ok(Collecting {
+            writer,
+            receiver,
+            watcher,
+            scraper,
+            ready,
+        })
+    }
+
+    /// Stops taking in, waits until all that was taken is durable, and closes the case.
+    pub async fn stop(self) -> Result<(), CliError> {
+        if let Some(scraper) = self.scraper {
+            scraper.stop().await;
+        }
+        if let Some(watcher) = self.watcher {
+            watcher.stop().await;
+        }
+        if let Some(receiver) = self.receiver {
+            receiver.stop(DRAIN).await;
+        }
+        let writer = self.writer;
+        tokio::task::spawn_blocking(move || writer.close())
+            .await
+            .map_err(|error| CliError::new(format!("closing the case failed: {error}")))??;
+        Ok(())
+    }
+}
+
+/// A runtime for a command that serves or waits.
+pub fn runtime() -> Result<tokio::runtime::Runtime, CliError> {
+    let threads = std::thread::available_parallelism()
+        .map_or(1, usize::from)
+        .clamp(1, 4);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|error| CliError::io("start the runtime", &error))
+}
+
+/// Waits for ctrl-c or a request to terminate.
+pub async fn asked_to_stop() -> Result<(), CliError> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |error: std::io::Error| CliError::io("listen for signals", &error);
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(failed)?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result.map_err(failed),
+        _ = terminate.recv() => Ok(()),
+        _ = hangup.recv() => Ok(()),
+    }
+}
