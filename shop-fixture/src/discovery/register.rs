@@ -1,0 +1,235 @@
+//! Owns this instance's own entry in the registry: registering once ready, heartbeats, and the farewell.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::{own_address, port_text};
+use crate::context::in_span;
+use crate::propagation::{self, Baggage};
+use crate::resilience::timeouts;
+use crate::runtime::Rt;
+use crate::telemetry::{Attributes, Kind};
+
+pub const HEARTBEAT: Duration = Duration::from_secs(15);
+const BACKOFF_CAP: Duration = Duration::from_secs(30);
+
+/// Registers, then sends heartbeats until the process stops; registers anew whenever the registry has lost the instance
+/// or a fault changes what is to be registered.
+pub async fn keep_registered(rt: Rt) {
+    let mut stopping = rt.stopping();
+    let mut changes = rt.faults.changes();
+    let mut registered = register(&rt).await;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(rt.clock.scaled(HEARTBEAT)) => {
+                if rt.faults.is_on("heartbeat_stop") || rt.faults.is_on("hang") {
+                    continue;
+                }
+                if let Some(delay) = rt.faults.find("heartbeat_delay") {
+                    tokio::time::sleep(Duration::from_millis(delay["delay_ms"].as_u64().unwrap_or(20_000))).await;
+                }
+                if !heartbeat(&rt).await {
+                    registered = register(&rt).await;
+                }
+            }
+            _ = changes.changed() => {
+                let wanted = record(&rt);
+                if wanted != registered {
+                    registered = register(&rt).await;
+                }
+            }
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+/// The record as it is to be registered now, faults included.
+fn record(rt: &Rt) -> Value {
+    let identity = rt.telemetry.identity();
+    let mut metadata = json!({
+        "version": identity.version,
+        "track": identity.track,
+        "protocols": rt.spec.protocols(),
+        "http_port": port_text(rt.ports.http),
+        "grpc_port": port_text(rt.ports.grpc),
+        "metrics_port": rt.ports.admin.to_string(),
+        "region": "local",
+        "weight": "100",
+        "pid": std::process::id().to_string(),
+        "instance": rt.ports.instance.to_string(),
+        "started_at": started_at(rt),
+    });
+    if rt.faults.is_on("missing_metadata")
+        && let Some(metadata) = metadata.as_object_mut()
+    {
+        metadata.remove("version");
+        metadata.remove("track");
+    }
+    let address = match rt.faults.find("wrong_address") {
+        Some(params) => format!(
+            "{}:{}",
+            params["host"].as_str().unwrap_or("127.0.0.1"),
+            // Port 1 is reserved, so nobody listens there.
+            params["port"].as_u64().unwrap_or(1)
+        ),
+        None => own_address(rt.spec, &rt.ports),
+    };
+    let name = match rt.faults.find("wrong_name") {
+        Some(params) => params["name"]
+            .as_str()
+            .map_or_else(|| capitalised(rt.spec.name), str::to_owned),
+        None => rt.spec.name.to_owned(),
+    };
+    let health_path = if rt.faults.is_on("bad_health_path") {
+        "/healthz-gone"
+    } else {
+        "/health/ready"
+    };
+    json!({ "id": rt.instance_id(), "name": name, "address": address, "health_path": health_path, "metadata": metadata })
+}
+
+fn started_at(rt: &Rt) -> String {
+    use std::sync::OnceLock;
+    static STARTED: OnceLock<String> = OnceLock::new();
+    STARTED.get_or_init(|| rt.clock.now_text()).clone()
+}
+
+fn capitalised(name: &str) -> String {
+    let mut letters = name.chars();
+    letters
+        .next()
+        .map(|first| first.to_uppercase().chain(letters).collect())
+        .unwrap_or_default()
+}
+
+/// Tries until it succeeds or the process stops.
+async fn register(rt: &Rt) -> Value {
+    let mut stopping = rt.stopping();
+    let mut backoff = Duration::from_secs(1);
+    loop {
+        let record = record(rt);
+        match post(rt, "POST", "/register", &record).await {
+            Ok((201, body)) => {
+                let warnings = body["warnings"].as_array().map_or(0, Vec::len);
+                rt.telemetry.info(
+                    "registry.registered",
+                    "registered with the registry",
+                    Attributes::new()
+                        .with("seq", body["seq"].as_u64().unwrap_or(0))
+                        .with("warnings", warnings),
+                );
+                return record;
+            }
+            Ok((status, _)) => warn(
+                rt,
+                "registration refused by the registry",
+                &status.to_string(),
+            ),
+            Err(error) => warn(rt, "registration did not reach the registry", &error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(rt.clock.scaled(backoff)) => {}
+            _ = stopping.changed() => return record,
+        }
+        backoff = (backoff * 2).min(BACKOFF_CAP);
+    }
+}
+
+/// Whether the registry still knows the instance.
+async fn heartbeat(rt: &Rt) -> bool {
+    let body = json!({
+        "id": rt.instance_id(),
+        "name": rt.spec.name,
+        "timestamp": rt.clock.now_text(),
+        "status": if rt.is_draining() { "draining" } else { "healthy" },
+        "load": { "in_flight": rt.in_flight() },
+    });
+    match post(rt, "POST", "/heartbeat", &body).await {
+        Ok((404, _)) => false,
+        Ok((200, _)) => true,
+        Ok((status, _)) => {
+            warn(rt, "heartbeat refused by the registry", &status.to_string());
+            true
+        }
+        Err(error) => {
+            warn(rt, "heartbeat did not reach the registry", &error);
+            true
+        }
+    }
+}
+
+pub async fn deregister(rt: &Rt) {
+    if rt.faults.is_on("no_deregister") {
+        return;
+    }
+    let body = json!({ "id": rt.instance_id(), "name": rt.spec.name });
+    match post(rt, "DELETE", "/deregister", &body).await {
+        Ok((200, _)) => {
+            rt.telemetry.info(
+                "registry.deregistered",
+                "deregistered from the registry",
+                Attributes::new(),
+            );
+        }
+        Ok((status, _)) => warn(
+            rt,
+            "deregistration refused by the registry",
+            &status.to_string(),
+        ),
+        Err(error) => warn(rt, "deregistration did not reach the registry", &error),
+    }
+}
+
+fn warn(rt: &Rt, message: &'static str, details: &str) {
+    rt.telemetry.warn(
+        "registry.heartbeat_failed",
+        message,
+        Attributes::new().with("error.details", details),
+    );
+}
+
+/// One traced call to the registry.
+async fn post(
+    rt: &Rt,
+    method: &'static str,
+    path: &'static str,
+    body: &Value,
+) -> Result<(u16, Value), String> {
+    let url = format!("{}{path}", rt.discovery.registry_url());
+    let span = rt.telemetry.root(format!("{method} {path}"), Kind::Client);
+    span.set("http.request.method", method);
+    span.set("url.template", path);
+    span.set("url.full", &url);
+    let mut headers = http::HeaderMap::new();
+    propagation::inject(&mut headers, span.context(), &Baggage::default());
+    let call = async {
+        let method =
+            http::Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
+        let request = rt
+            .connections
+            .http
+            .request(method, &url)
+            .headers(headers)
+            .json(body)
+            .timeout(timeouts::REGISTRY);
+        let response = request.send().await.map_err(|error| error.to_string())?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await.unwrap_or(Value::Null)))
+    };
+    let outcome: Result<(u16, Value), String> = in_span(&span, async {
+        let outcome: Result<(u16, Value), String> = call.await;
+        match &outcome {
+            Ok((status, _)) => {
+                span.set("http.response.status_code", *status);
+                if *status >= 400 {
+                    span.fail(&status.to_string(), "");
+                }
+            }
+            Err(error) => span.fail("CONNECTION_FAILED", error),
+        }
+        outcome
+    })
+    .await;
+    outcome
+}

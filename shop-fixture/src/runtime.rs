@@ -1,0 +1,202 @@
+//! Owns what every service process has: its settings, identity, clock, telemetry, faults, lookup, connections and store.
+//! One `Runtime` per process, shared by all its code as `Rt`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use tokio::sync::{Notify, watch};
+
+use crate::call::Connections;
+use crate::catalog::ServiceSpec;
+use crate::clock::Clock;
+use crate::config::{InstancePorts, ShopConfig};
+use crate::discovery::Discovery;
+use crate::error::ApiError;
+use crate::faults::Faults;
+use crate::resilience::Resilience;
+use crate::rng::Rng;
+use crate::store::Store;
+use crate::telemetry::Telemetry;
+
+pub type Rt = Arc<Runtime>;
+
+/// Traces whose handled requests are counted; older ones are forgotten.
+const REMEMBERED_TRACES: usize = 4_096;
+
+pub struct Runtime {
+    pub config: ShopConfig,
+    pub spec: &'static ServiceSpec,
+    pub ports: InstancePorts,
+    pub clock: Arc<Clock>,
+    pub telemetry: Telemetry,
+    pub faults: Faults,
+    pub discovery: Discovery,
+    pub connections: Connections,
+    pub resilience: Resilience,
+    store: OnceLock<Store>,
+    ready: AtomicBool,
+    draining: watch::Sender<bool>,
+    in_flight: AtomicI64,
+    idle: Notify,
+    ordinals: Mutex<Ordinals>,
+}
+
+#[derive(Default)]
+struct Ordinals {
+    counts: HashMap<[u8; 16], u64>,
+    order: VecDeque<[u8; 16]>,
+}
+
+impl Runtime {
+    #[must_use]
+    pub fn new(
+        config: ShopConfig,
+        spec: &'static ServiceSpec,
+        ports: InstancePorts,
+        clock: Arc<Clock>,
+        telemetry: Telemetry,
+        registry: String,
+    ) -> Rt {
+        Arc::new(Self {
+            discovery: Discovery::new(registry),
+            connections: Connections::new(),
+            resilience: Resilience::new(),
+            faults: Faults::new(),
+            store: OnceLock::new(),
+            ready: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
+            in_flight: AtomicI64::new(0),
+            idle: Notify::new(),
+            ordinals: Mutex::new(Ordinals::default()),
+            config,
+            spec,
+            ports,
+            clock,
+            telemetry,
+        })
+    }
+
+    /// Gives the service its store; a second one is ignored.
+    pub fn set_store(&self, store: Store) {
+        let _ = self.store.set(store);
+    }
+
+    pub fn store(&self) -> Result<&Store, ApiError> {
+        self.store
+            .get()
+            .ok_or_else(|| ApiError::internal("this service keeps no store"))
+    }
+
+    #[must_use]
+    pub fn has_store(&self) -> bool {
+        self.store.get().is_some()
+    }
+
+    pub fn set_ready(&self, ready: bool) {
+        self.ready.store(ready, Ordering::Release);
+    }
+
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    pub fn drain(&self) {
+        self.draining.send_replace(true);
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        *self.draining.borrow()
+    }
+
+    /// Changes to `true` when the process is to stop.
+    #[must_use]
+    pub fn stopping(&self) -> watch::Receiver<bool> {
+        self.draining.subscribe()
+    }
+
+    /// Counts a request in, until the guard goes.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        let now = self.in_flight.fetch_add(1, Ordering::AcqRel) + 1;
+        self.telemetry.metrics().set(
+            "testservice_active_requests",
+            &self.own_labels(),
+            now as f64,
+        );
+        InFlight {
+            runtime: Arc::clone(self),
+        }
+    }
+
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.load(Ordering::Acquire)
+    }
+
+    /// Waits until no request is being handled.
+    pub async fn until_idle(&self) {
+        loop {
+            let idle = self.idle.notified();
+            if self.in_flight() == 0 {
+                return;
+            }
+            idle.await;
+        }
+    }
+
+    fn own_labels(&self) -> [(&'static str, &'static str); 2] {
+        [
+            ("service", self.spec.name),
+            ("protocol", self.spec.protocols()),
+        ]
+    }
+
+    /// The stream of random draws of the next request of this trace that this process handles.
+    #[must_use]
+    pub fn request_rng(&self, trace_id: &[u8; 16]) -> Rng {
+        let mut ordinals = self.ordinals.lock().unwrap_or_else(PoisonError::into_inner);
+        let ordinal = match ordinals.counts.get_mut(trace_id) {
+            Some(count) => {
+                *count += 1;
+                *count
+            }
+            None => {
+                if ordinals.order.len() == REMEMBERED_TRACES
+                    && let Some(oldest) = ordinals.order.pop_front()
+                {
+                    ordinals.counts.remove(&oldest);
+                }
+                ordinals.order.push_back(*trace_id);
+                ordinals.counts.insert(*trace_id, 0);
+                0
+            }
+        };
+        Rng::for_request(self.config.seed, trace_id, self.spec.name, ordinal)
+    }
+
+    #[must_use]
+    pub fn instance_id(&self) -> &str {
+        &self.ports.id
+    }
+}
+
+pub struct InFlight {
+    runtime: Rt,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        let left = self.runtime.in_flight.fetch_sub(1, Ordering::AcqRel) - 1;
+        self.runtime.telemetry.metrics().set(
+            "testservice_active_requests",
+            &self.runtime.own_labels(),
+            left as f64,
+        );
+        if left == 0 {
+            self.runtime.idle.notify_waiters();
+        }
+    }
+}

@@ -1,0 +1,474 @@
+//! Owns the saga journal: its tables, and every record written to it. Each function is one flushed transaction, or part
+//! of the caller's; nothing here decides what a saga does next.
+
+use serde_json::{Value, json};
+
+use super::types::{
+    Data, Failure, Model, Saga, Status, StepRow, StepStatus, compensation_key, forward_key,
+};
+use crate::clock::rfc3339;
+use crate::error::ApiError;
+use crate::runtime::Rt;
+use crate::store::{StoreError, Tx};
+
+pub const SCHEMA: &str = "
+CREATE TABLE sagas (
+    saga_id TEXT PRIMARY KEY,
+    model TEXT NOT NULL,
+    model_version INTEGER NOT NULL DEFAULT 1,
+    operation_id TEXT,
+    order_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    current_state TEXT NOT NULL,
+    completed_steps TEXT NOT NULL,
+    saga_data TEXT NOT NULL,
+    compensation_reason TEXT,
+    compensation_started_at TEXT,
+    compensations_attempted INTEGER NOT NULL DEFAULT 0,
+    compensations_succeeded INTEGER NOT NULL DEFAULT 0,
+    compensations_failed INTEGER NOT NULL DEFAULT 0,
+    compensations_pending INTEGER NOT NULL DEFAULT 0,
+    manual_intervention_required INTEGER NOT NULL DEFAULT 0,
+    retry_policy TEXT NOT NULL,
+    lease_owner TEXT,
+    lease_expires_at TEXT,
+    version INTEGER NOT NULL DEFAULT 1,
+    traceparent TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+CREATE INDEX sagas_open ON sagas (status, lease_expires_at);
+CREATE INDEX sagas_order ON sagas (order_id);
+CREATE TABLE saga_steps (
+    saga_id TEXT NOT NULL,
+    step_id TEXT NOT NULL,
+    ordinal INTEGER NOT NULL,
+    step_name TEXT NOT NULL,
+    service_name TEXT NOT NULL,
+    forward_op TEXT NOT NULL,
+    compensation_op TEXT,
+    idempotency_key TEXT NOT NULL,
+    compensation_key TEXT,
+    status TEXT NOT NULL,
+    retry_count INTEGER NOT NULL DEFAULT 0,
+    started_at TEXT,
+    completed_at TEXT,
+    error_details TEXT,
+    result TEXT,
+    PRIMARY KEY (saga_id, ordinal)
+);
+CREATE TABLE saga_log (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    saga_id TEXT NOT NULL,
+    at TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    step_id TEXT,
+    attempt INTEGER,
+    outcome TEXT,
+    error_code TEXT,
+    error_details TEXT,
+    traceparent TEXT,
+    instance_id TEXT NOT NULL
+);
+CREATE INDEX saga_log_saga ON saga_log (saga_id);
+";
+
+const RETRY_POLICY: &str =
+    r#"{"unknown_outcome":[1,2,4],"compensation":{"base_s":1,"cap_s":60,"attempts":8}}"#;
+
+/// One entry of the append-only log.
+#[derive(Debug, Clone, Default)]
+pub struct Entry<'a> {
+    pub kind: &'static str,
+    pub step: Option<&'a str>,
+    pub attempt: Option<u32>,
+    pub outcome: Option<&'static str>,
+    pub error: Option<(&'a str, &'a str)>,
+}
+
+/// Who writes, and under which lease.
+#[derive(Debug, Clone)]
+pub struct Writer {
+    pub instance_id: String,
+    pub lease_nano: u64,
+}
+
+impl Writer {
+    pub fn append(&self, tx: &Tx<'_>, saga: &Saga, entry: &Entry<'_>) -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT saga_log",
+            "INSERT INTO saga_log
+                 (saga_id, at, kind, step_id, attempt, outcome, error_code, error_details, traceparent, instance_id)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+            (
+                &saga.saga_id,
+                tx.now_text(),
+                entry.kind,
+                entry.step,
+                entry.attempt,
+                entry.outcome,
+                entry.error.map(|(code, _)| code),
+                entry.error.map(|(_, details)| details),
+                &saga.traceparent,
+                &self.instance_id,
+            ),
+        )?;
+        Ok(())
+    }
+
+    /// Writes a new saga with all its steps pending, under this writer's lease.
+    pub fn start(&self, tx: &Tx<'_>, saga: &Saga, model: &dyn Model) -> Result<(), StoreError> {
+        tx.execute(
+            "INSERT sagas",
+            "INSERT INTO sagas (saga_id, model, operation_id, order_id, user_id, status, current_state, completed_steps,
+                 saga_data, retry_policy, lease_owner, lease_expires_at, traceparent, created_at, updated_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+            rusqlite::params![
+                saga.saga_id,
+                saga.model,
+                saga.operation_id,
+                saga.order_id,
+                saga.user_id,
+                saga.status.as_str(),
+                saga.current_state,
+                json_text(&saga.data)?,
+                RETRY_POLICY,
+                self.instance_id,
+                rfc3339(tx.now() + self.lease_nano),
+                saga.traceparent,
+                saga.created_at,
+            ],
+        )?;
+        for (ordinal, step) in model.steps().iter().enumerate() {
+            let forward =
+                json!({ "method": step.forward, "timeout_ms": step.timeout.as_millis() as u64 });
+            let undo = step
+                .compensation
+                .map(|(method, _)| json!({ "method": method }).to_string());
+            tx.execute(
+                "INSERT saga_steps",
+                "INSERT INTO saga_steps (saga_id, step_id, ordinal, step_name, service_name, forward_op, compensation_op,
+                     idempotency_key, compensation_key, status)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending')",
+                rusqlite::params![
+                    saga.saga_id,
+                    step_id(saga, ordinal),
+                    ordinal as i64 + 1,
+                    step.name,
+                    step.service,
+                    forward.to_string(),
+                    undo,
+                    forward_key(saga, step),
+                    compensation_key(saga, step),
+                ],
+            )?;
+        }
+        self.append(
+            tx,
+            saga,
+            &Entry {
+                kind: "started",
+                ..Entry::default()
+            },
+        )
+    }
+
+    /// Writes the saga row as it now is. A row that someone else changed meanwhile refuses.
+    pub fn save(&self, tx: &Tx<'_>, saga: &mut Saga) -> Result<(), StoreError> {
+        let now = tx.now();
+        let lease = (!saga.status.is_terminal()).then(|| rfc3339(now + self.lease_nano));
+        let changed = tx.execute(
+            "UPDATE sagas",
+            "UPDATE sagas SET status = ?3, current_state = ?4, completed_steps = ?5, saga_data = ?6,
+                 compensation_reason = ?7, manual_intervention_required = ?8, updated_at = ?9,
+                 lease_owner = CASE WHEN ?10 IS NULL THEN NULL ELSE ?11 END, lease_expires_at = ?10,
+                 version = version + 1
+             WHERE saga_id = ?1 AND version = ?2",
+            rusqlite::params![
+                saga.saga_id,
+                saga.version,
+                saga.status.as_str(),
+                saga.current_state,
+                json_text(&saga.completed_steps)?,
+                json_text(&saga.data)?,
+                saga.compensation_reason,
+                saga.manual_intervention_required,
+                rfc3339(now),
+                lease,
+                self.instance_id,
+            ],
+        )?;
+        if changed != 1 {
+            return Err(StoreError::Conflict(format!(
+                "saga {} was changed by another instance",
+                saga.saga_id
+            )));
+        }
+        saga.version += 1;
+        saga.updated_at = rfc3339(now);
+        Ok(())
+    }
+
+    /// Notes that compensation has begun, with how much is to undo.
+    pub fn count_compensation(
+        &self,
+        tx: &Tx<'_>,
+        saga: &Saga,
+        pending: usize,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE sagas",
+            "UPDATE sagas SET compensation_started_at = coalesce(compensation_started_at, ?2),
+                 compensations_pending = ?3 WHERE saga_id = ?1",
+            (&saga.saga_id, tx.now_text(), pending as i64),
+        )?;
+        Ok(())
+    }
+
+    /// Notes how one compensation ended.
+    pub fn count_compensated(
+        &self,
+        tx: &Tx<'_>,
+        saga: &Saga,
+        succeeded: bool,
+    ) -> Result<(), StoreError> {
+        tx.execute(
+            "UPDATE sagas",
+            "UPDATE sagas SET compensations_attempted = compensations_attempted + 1,
+                 compensations_succeeded = compensations_succeeded + ?2,
+                 compensations_failed = compensations_failed + 1 - ?2,
+                 compensations_pending = max(compensations_pending - 1, 0) WHERE saga_id = ?1",
+            (&saga.saga_id, succeeded),
+        )?;
+        Ok(())
+    }
+
+    pub fn set_step(
+        &self,
+        tx: &Tx<'_>,
+        saga: &Saga,
+        ordinal: usize,
+        status: StepStatus,
+        retry_count: u32,
+        error: Option<&str>,
+        result: Option<&Value>,
+    ) -> Result<(), StoreError> {
+        let now = tx.now_text();
+        let started = (status == StepStatus::InProgress).then(|| now.clone());
+        let ended = matches!(
+            status,
+            StepStatus::Completed | StepStatus::Failed | StepStatus::Compensated
+        );
+        tx.execute(
+            "UPDATE saga_steps",
+            "UPDATE saga_steps SET status = ?3, retry_count = ?4, started_at = coalesce(started_at, ?5),
+                 completed_at = coalesce(?6, completed_at), error_details = coalesce(?7, error_details),
+                 result = coalesce(?8, result)
+             WHERE saga_id = ?1 AND ordinal = ?2",
+            rusqlite::params![
+                saga.saga_id,
+                ordinal as i64 + 1,
+                status.as_str(),
+                retry_count,
+                started,
+                ended.then_some(now),
+                error,
+                result.map(Value::to_string),
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// Prolongs every lease that this instance holds.
+    pub fn renew(&self, tx: &Tx<'_>) -> Result<usize, StoreError> {
+        tx.execute(
+            "UPDATE sagas",
+            "UPDATE sagas SET lease_expires_at = ?2
+             WHERE lease_owner = ?1 AND status IN ('initiated', 'running', 'compensating')",
+            (&self.instance_id, rfc3339(tx.now() + self.lease_nano)),
+        )
+    }
+
+    /// Takes the lease of an open saga whose owner let it lapse; `None` if somebody else was faster.
+    pub fn take(&self, tx: &Tx<'_>, saga_id: &str) -> Result<Option<Saga>, StoreError> {
+        let now = tx.now();
+        let taken = tx.execute(
+            "UPDATE sagas",
+            "UPDATE sagas SET lease_owner = ?2, lease_expires_at = ?3, version = version + 1
+             WHERE saga_id = ?1 AND status IN ('initiated', 'running', 'compensating')
+               AND (lease_expires_at IS NULL OR lease_expires_at < ?4)",
+            (
+                saga_id,
+                &self.instance_id,
+                rfc3339(now + self.lease_nano),
+                rfc3339(now),
+            ),
+        )?;
+        if taken == 0 {
+            return Ok(None);
+        }
+        let saga = load(tx, saga_id)?;
+        if let Some(saga) = &saga {
+            self.append(
+                tx,
+                saga,
+                &Entry {
+                    kind: "lease",
+                    ..Entry::default()
+                },
+            )?;
+        }
+        Ok(saga)
+    }
+}
+
+#[must_use]
+pub fn step_id(saga: &Saga, ordinal: usize) -> String {
+    format!("{}-{}", saga.saga_id, ordinal + 1)
+}
+
+fn json_text(value: &impl serde::Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(value).map_err(|error| StoreError::Corrupt(error.to_string()))
+}
+
+pub fn load(tx: &Tx<'_>, saga_id: &str) -> Result<Option<Saga>, StoreError> {
+    let row = tx.one(
+        "SELECT sagas",
+        "SELECT saga_id, model, operation_id, order_id, user_id, status, current_state, completed_steps, saga_data,
+             compensation_reason, manual_intervention_required, version, traceparent, created_at, updated_at
+         FROM sagas WHERE saga_id = ?1",
+        [saga_id],
+        |row| {
+            Ok((
+                Saga {
+                    saga_id: row.get(0)?,
+                    model: row.get(1)?,
+                    operation_id: row.get(2)?,
+                    order_id: row.get(3)?,
+                    user_id: row.get(4)?,
+                    status: Status::Initiated,
+                    current_state: row.get(6)?,
+                    completed_steps: Vec::new(),
+                    data: Data::default(),
+                    compensation_reason: row.get(9)?,
+                    manual_intervention_required: row.get(10)?,
+                    version: row.get(11)?,
+                    traceparent: row.get(12)?,
+                    created_at: row.get(13)?,
+                    updated_at: row.get(14)?,
+                },
+                row.get::<_, String>(5)?,
+                row.get::<_, String>(7)?,
+                row.get::<_, String>(8)?,
+            ))
+        },
+    )?;
+    let Some((mut saga, status, completed, data)) = row else {
+        return Ok(None);
+    };
+    let corrupt = |what: &str| StoreError::Corrupt(format!("{what} of saga {saga_id}"));
+    saga.status = Status::parse(&status).ok_or_else(|| corrupt("status"))?;
+    saga.completed_steps =
+        serde_json::from_str(&completed).map_err(|_| corrupt("completed steps"))?;
+    saga.data = serde_json::from_str(&data).map_err(|_| corrupt("data"))?;
+    Ok(Some(saga))
+}
+
+pub fn steps(tx: &Tx<'_>, saga_id: &str) -> Result<Vec<StepRow>, StoreError> {
+    let rows = tx.all(
+        "SELECT saga_steps",
+        "SELECT ordinal, status, retry_count FROM saga_steps WHERE saga_id = ?1 ORDER BY ordinal",
+        [saga_id],
+        |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, u32>(2)?,
+            ))
+        },
+    )?;
+    rows.into_iter()
+        .map(|(ordinal, status, retry_count)| {
+            let status = StepStatus::parse(&status)
+                .ok_or_else(|| StoreError::Corrupt(format!("step {ordinal} of saga {saga_id}")))?;
+            Ok(StepRow {
+                ordinal: (ordinal - 1).max(0) as usize,
+                status,
+                retry_count,
+            })
+        })
+        .collect()
+}
+
+/// Open sagas without a live lease, oldest first.
+pub fn abandoned(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    tx.all(
+        "SELECT sagas",
+        "SELECT saga_id FROM sagas WHERE status IN ('initiated', 'running', 'compensating')
+           AND (lease_expires_at IS NULL OR lease_expires_at < ?1) ORDER BY created_at LIMIT 100",
+        [tx.now_text()],
+        |row| row.get(0),
+    )
+}
+
+pub fn failure_of(saga: &Saga) -> Failure {
+    saga.data.failure.clone().unwrap_or_default()
+}
+
+/// Rows for the debug pages: `active` or `failed` sagas with their steps and log records.
+pub async fn debug_rows(rt: &Rt, which: &str) -> Result<Vec<Value>, ApiError> {
+    let filter = match which {
+        "active" => "status IN ('initiated', 'running', 'compensating')",
+        "failed" => "status = 'failed'",
+        "all" => "1",
+        _ => {
+            return Err(ApiError::not_found(
+                "NOT_FOUND",
+                "sagas are listed as active, failed or all",
+            ));
+        }
+    };
+    let sql = format!(
+        "SELECT json_object('saga_id', saga_id, 'model', model, 'model_version', model_version,
+             'operation_id', operation_id, 'order_id', order_id, 'user_id', user_id, 'status', status,
+             'current_state', current_state, 'completed_steps', json(completed_steps), 'saga_data', json(saga_data),
+             'compensation_reason', compensation_reason, 'compensation_started_at', compensation_started_at,
+             'compensations_attempted', compensations_attempted, 'compensations_succeeded', compensations_succeeded,
+             'compensations_failed', compensations_failed, 'compensations_pending', compensations_pending,
+             'manual_intervention_required', json(iif(manual_intervention_required, 'true', 'false')),
+             'retry_policy', json(retry_policy), 'lease_owner', lease_owner, 'lease_expires_at', lease_expires_at,
+             'version', version, 'traceparent', traceparent, 'trace_id', substr(traceparent, 4, 32),
+             'created_at', created_at, 'updated_at', updated_at,
+             'steps', (SELECT json_group_array(json_object('saga_id', saga_id, 'step_id', step_id, 'ordinal', ordinal,
+                 'step_name', step_name, 'service_name', service_name, 'forward_op', json(forward_op),
+                 'compensation_op', json(compensation_op), 'idempotency_key', idempotency_key,
+                 'compensation_key', compensation_key, 'status', status, 'retry_count', retry_count,
+                 'started_at', started_at, 'completed_at', completed_at, 'error_details', error_details,
+                 'result', json(result)) ORDER BY ordinal) FROM saga_steps s WHERE s.saga_id = sagas.saga_id),
+             'log', (SELECT json_group_array(json_object('seq', seq, 'saga_id', saga_id, 'at', at, 'kind', kind,
+                 'step_id', step_id, 'attempt', attempt, 'outcome', outcome, 'error_code', error_code,
+                 'error_details', error_details, 'traceparent', traceparent, 'instance_id', instance_id) ORDER BY seq)
+                 FROM saga_log l WHERE l.saga_id = sagas.saga_id))
+         FROM sagas WHERE {filter} ORDER BY updated_at DESC LIMIT 1000"
+    );
+    let texts = rt
+        .store()?
+        .read::<_, StoreError, _>(move |tx| {
+            tx.all("SELECT sagas", &sql, [], |row| row.get::<_, String>(0))
+        })
+        .await?;
+    let now = rt.clock.now();
+    let mut rows = Vec::new();
+    for text in texts {
+        let mut row: Value =
+            serde_json::from_str(&text).map_err(|error| ApiError::internal(error.to_string()))?;
+        let updated = row["updated_at"]
+            .as_str()
+            .and_then(crate::clock::parse_rfc3339)
+            .unwrap_or(now);
+        row["age_ms"] = (now.saturating_sub(updated) / 1_000_000).into();
+        rows.push(row);
+    }
+    Ok(rows)
+}

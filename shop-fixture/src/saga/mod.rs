@@ -1,0 +1,7 @@
+//! Owns sagas: the flushed journal, the engine that runs steps and unwinds them, recovery, and the models.
+
+pub mod engine;
+pub mod journal;
+pub mod models;
+pub mod recovery;
+pub mod types;

@@ -1,0 +1,227 @@
+//! Owns finding sagas that lost their process, and deciding whether each goes on or turns back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::engine::{Engine, about};
+use super::journal::{self, Entry};
+use super::types::{Failure, Model, Saga, Status};
+use crate::clock::parse_rfc3339;
+use crate::context::Context;
+use crate::discovery;
+use crate::propagation::TraceContext;
+use crate::store::StoreError;
+use crate::telemetry::{Attributes, Kind};
+
+const SCAN: Duration = Duration::from_secs(30);
+/// A saga that stood still for longer turns back unless it has already been paid.
+const FRESH: Duration = Duration::from_secs(300);
+
+/// What becomes of a recovered saga.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    Continue,
+    Compensate,
+}
+
+/// The decision, from the state at the crash, the age of the last update and whether the next service can be reached.
+#[must_use]
+pub fn decide(status: Status, state: &str, fresh: bool, next_reachable: bool) -> Action {
+    match (status, state) {
+        // Turning back is never turned round again.
+        (Status::Compensating | Status::Failed, _) => Action::Continue,
+        (_, "payment_processed") if next_reachable => Action::Continue,
+        (_, "payment_processed") => Action::Compensate,
+        (_, "order_confirmed" | "shipped" | "completed") => Action::Continue,
+        (_, "initiated") if fresh => Action::Continue,
+        _ if fresh && next_reachable => Action::Continue,
+        _ => Action::Compensate,
+    }
+}
+
+/// Scans on start and then at its interval, until the process stops.
+pub async fn run(engine: Arc<Engine>) {
+    let mut stopping = engine.rt().stopping();
+    loop {
+        if let Err(error) = scan(&engine).await {
+            engine.rt().telemetry.warn(
+                "exception",
+                "scan for abandoned sagas failed",
+                Attributes::new()
+                    .with("error.code", "STORE_FAILED")
+                    .with("error.details", error.to_string()),
+            );
+        }
+        tokio::select! {
+            () = tokio::time::sleep(engine.rt().clock.scaled(SCAN)) => {}
+            _ = stopping.changed() => return,
+        }
+    }
+}
+
+async fn scan(engine: &Arc<Engine>) -> Result<(), StoreError> {
+    let store = engine.rt().store().map_err(|_| StoreError::Gone)?;
+    for id in store.read::<_, StoreError, _>(journal::abandoned).await? {
+        if engine.is_running(&id) {
+            continue;
+        }
+        let writer = engine.writer().clone();
+        let taken = store
+            .write::<_, StoreError, _>(move |tx| writer.take(tx, &id))
+            .await?;
+        let Some(saga) = taken else { continue };
+        match engine.model(&saga.model) {
+            Ok(model) => {
+                tokio::spawn(recover(Arc::clone(engine), saga, model));
+            }
+            Err(error) => engine.rt().telemetry.error(
+                "exception",
+                "abandoned saga of an unknown model",
+                about(&saga)
+                    .with("error.code", error.reason)
+                    .with("error.details", error.message),
+            ),
+        }
+    }
+    Ok(())
+}
+
+async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
+    let rt = engine.rt();
+    let span = rt.telemetry.root("saga recover", Kind::Internal);
+    if let Ok(original) = TraceContext::parse(&saga.traceparent) {
+        span.link(original);
+    }
+    let now = rt.clock.now();
+    let age =
+        Duration::from_nanos(now.saturating_sub(parse_rfc3339(&saga.updated_at).unwrap_or(now)));
+    let done = saga.completed_steps.len();
+    let context = Context::default().with_span(&span);
+    context
+        .scope(async {
+            let next_reachable = match model.steps().get(done) {
+                Some(step) => discovery::is_resolvable(rt, step.service).await,
+                None => true,
+            };
+            let action = decide(
+                saga.status,
+                &saga.current_state,
+                age < rt.clock.scaled(FRESH),
+                next_reachable,
+            );
+            span.set("shop.saga.age_ms", age.as_millis() as u64);
+            let word = if action == Action::Compensate {
+                "compensate"
+            } else {
+                "continue"
+            };
+            span.set("shop.saga.recovery.action", word);
+            rt.telemetry.info(
+                "saga.recovered",
+                "abandoned saga taken over",
+                about(&saga).with("action", word),
+            );
+            if action == Action::Compensate {
+                // The step in progress may have happened, so it is undone as well.
+                if let Some(step) = model
+                    .steps()
+                    .get(done)
+                    .filter(|step| step.compensation.is_some())
+                {
+                    saga.completed_steps.push(step.name.to_owned());
+                }
+                saga.status = Status::Compensating;
+                let reason = if next_reachable {
+                    "abandoned for too long"
+                } else {
+                    "the next service is not reachable"
+                };
+                saga.compensation_reason = Some(format!("recovery: {reason}"));
+                saga.data.failure = Some(Failure {
+                    step: model
+                        .steps()
+                        .get(done)
+                        .map_or_else(String::new, |step| step.name.to_owned()),
+                    code: "RECOVERY_COMPENSATED".to_owned(),
+                    message: reason.to_owned(),
+                    http: 500,
+                });
+            }
+            let (writer, mut changed) = (engine.writer().clone(), saga);
+            let Ok(store) = rt.store() else { return };
+            let saved = store
+                .write::<_, StoreError, _>(move |tx| {
+                    writer.save(tx, &mut changed)?;
+                    writer.append(
+                        tx,
+                        &changed,
+                        &Entry {
+                            kind: "recovered",
+                            outcome: Some(changed.status.as_str()),
+                            ..Entry::default()
+                        },
+                    )?;
+                    Ok(changed)
+                })
+                .await;
+            if let Ok(saga) = saved {
+                engine.execute(saga, model, &span).await;
+            }
+        })
+        .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_matrix_of_recovery() {
+        use Action::{Compensate, Continue};
+        for (status, state, fresh, reachable, expected) in [
+            (Status::Running, "initiated", true, true, Continue),
+            (Status::Running, "initiated", true, false, Continue),
+            (Status::Running, "initiated", false, true, Compensate),
+            (Status::Running, "inventory_reserved", true, true, Continue),
+            (
+                Status::Running,
+                "inventory_reserved",
+                true,
+                false,
+                Compensate,
+            ),
+            (Status::Running, "user_validated", false, true, Compensate),
+            (Status::Running, "order_created", false, false, Compensate),
+            (Status::Running, "payment_processed", false, true, Continue),
+            (
+                Status::Running,
+                "payment_processed",
+                true,
+                false,
+                Compensate,
+            ),
+            (Status::Running, "order_confirmed", false, false, Continue),
+            (Status::Running, "shipped", false, true, Continue),
+            (
+                Status::Compensating,
+                "payment_processed",
+                false,
+                false,
+                Continue,
+            ),
+            (
+                Status::Compensating,
+                "inventory_reserved",
+                false,
+                true,
+                Continue,
+            ),
+        ] {
+            assert_eq!(
+                decide(status, state, fresh, reachable),
+                expected,
+                "{state} {fresh} {reachable}"
+            );
+        }
+    }
+}

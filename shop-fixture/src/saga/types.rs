@@ -1,0 +1,212 @@
+//! Owns the shapes that journal, engine and models share.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::call::CallError;
+use crate::store::{StoreError, Tx};
+
+pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>>;
+
+/// One step of a model.
+#[derive(Debug)]
+pub struct StepDef {
+    pub name: &'static str,
+    pub service: &'static str,
+    /// The called method, for the journal.
+    pub forward: &'static str,
+    pub timeout: Duration,
+    /// The operation word of the forward key.
+    pub op: &'static str,
+    /// The called method that undoes the step, and its operation in the compensation key; `None` where nothing is to undo.
+    pub compensation: Option<(&'static str, &'static str)>,
+    /// The saga's state once the step is done.
+    pub milestone: &'static str,
+    /// The saga's state while this step is being undone.
+    pub undoing: &'static str,
+}
+
+/// A saga as its journal row has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Saga {
+    pub saga_id: String,
+    pub model: String,
+    pub operation_id: Option<String>,
+    pub order_id: String,
+    pub user_id: String,
+    pub status: Status,
+    pub current_state: String,
+    pub completed_steps: Vec<String>,
+    pub data: Data,
+    pub compensation_reason: Option<String>,
+    pub manual_intervention_required: bool,
+    pub version: i64,
+    pub traceparent: String,
+    pub created_at: String,
+    pub updated_at: String,
+}
+
+/// What the steps need and what they brought.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Data {
+    pub items: Vec<Item>,
+    pub total_cents: i64,
+    pub currency: String,
+    pub payment_method_id: String,
+    pub address: Value,
+    /// Result of each completed step, by step name.
+    #[serde(default)]
+    pub results: std::collections::BTreeMap<String, Value>,
+    /// The step that failed for good, once one has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Item {
+    pub product_id: String,
+    pub quantity: i64,
+    pub unit_price_cents: i64,
+}
+
+/// Why a saga turned back.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Failure {
+    pub step: String,
+    pub code: String,
+    pub message: String,
+    pub http: u16,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    Initiated,
+    Running,
+    Compensating,
+    Completed,
+    Failed,
+}
+
+impl Status {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Initiated => "initiated",
+            Self::Running => "running",
+            Self::Compensating => "compensating",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Initiated,
+            Self::Running,
+            Self::Compensating,
+            Self::Completed,
+            Self::Failed,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+
+    #[must_use]
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed)
+    }
+}
+
+/// A step's row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepRow {
+    pub ordinal: usize,
+    pub status: StepStatus,
+    pub retry_count: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StepStatus {
+    Pending,
+    InProgress,
+    Completed,
+    Failed,
+    Compensating,
+    Compensated,
+    CompensationFailed,
+}
+
+impl StepStatus {
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::InProgress => "in_progress",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Compensating => "compensating",
+            Self::Compensated => "compensated",
+            Self::CompensationFailed => "compensation_failed",
+        }
+    }
+
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        [
+            Self::Pending,
+            Self::InProgress,
+            Self::Completed,
+            Self::Failed,
+            Self::Compensating,
+            Self::Compensated,
+            Self::CompensationFailed,
+        ]
+        .into_iter()
+        .find(|status| status.as_str() == text)
+    }
+}
+
+/// What a kind of saga does; the engine knows when.
+pub trait Model: Send + Sync {
+    fn name(&self) -> &'static str;
+    fn steps(&self) -> &'static [StepDef];
+    /// Makes the step's call.
+    fn forward<'a>(&'a self, saga: &'a Saga, step: &'static StepDef, key: &'a str) -> Calling<'a>;
+    /// Undoes a completed step.
+    fn compensate<'a>(
+        &'a self,
+        saga: &'a Saga,
+        step: &'static StepDef,
+        key: &'a str,
+    ) -> Calling<'a>;
+    /// Changes the business rows in the transaction that records a completed step.
+    fn on_step(
+        &self,
+        tx: &Tx<'_>,
+        saga: &Saga,
+        step: &StepDef,
+        result: &Value,
+    ) -> Result<(), StoreError>;
+    /// The same when the last step is done.
+    fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError>;
+    /// The same when all has been undone, or given up.
+    fn on_failed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError>;
+    /// Called after each of these transactions, to publish what it wrote.
+    fn after_commit(&self);
+}
+
+#[must_use]
+pub fn forward_key(saga: &Saga, step: &StepDef) -> String {
+    format!("saga:{}:{}:{}", saga.saga_id, step.op, saga.order_id)
+}
+
+#[must_use]
+pub fn compensation_key(saga: &Saga, step: &StepDef) -> Option<String> {
+    step.compensation
+        .map(|(_, op)| format!("saga:{}:{op}:{}", saga.saga_id, saga.order_id))
+}

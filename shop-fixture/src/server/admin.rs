@@ -1,0 +1,242 @@
+//! Owns the admin port of an instance: health, metrics, faults and the debug pages that the supervisor gathers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http::Method;
+use serde_json::{Value, json};
+
+use super::http::{Class, HttpReply, HttpRequest, Router};
+use super::parse;
+use crate::error::ApiError;
+use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach};
+use crate::runtime::Rt;
+use crate::store::ledger;
+use crate::telemetry::prometheus;
+
+/// The routes of the admin port.
+#[must_use]
+pub fn router(rt: &Rt) -> Router {
+    let with = |rt: &Rt| Arc::clone(rt);
+    let (metrics, add, list, end, end_all) = (with(rt), with(rt), with(rt), with(rt), with(rt));
+    let (cache, breakers, rows, sagas) = (with(rt), with(rt), with(rt), with(rt));
+    health(rt)
+        .route(Method::GET, "/metrics", Class::Silent, move |_| {
+            let rt = Arc::clone(&metrics);
+            async move { Ok(metrics_page(&rt)) }
+        })
+        .route(
+            Method::POST,
+            "/admin/faults",
+            Class::Silent,
+            move |request| {
+                let rt = Arc::clone(&add);
+                async move { start_fault(&rt, &request) }
+            },
+        )
+        .route(Method::GET, "/admin/faults", Class::Silent, move |_| {
+            let rt = Arc::clone(&list);
+            async move { Ok(HttpReply::json(200, json!(rt.faults.list()))) }
+        })
+        .route(
+            Method::DELETE,
+            "/admin/faults/{id}",
+            Class::Silent,
+            move |request| {
+                let rt = Arc::clone(&end);
+                async move {
+                    if rt.faults.stop(request.param("id")) {
+                        Ok(HttpReply::json(
+                            200,
+                            json!({ "ended": request.param("id") }),
+                        ))
+                    } else {
+                        Err(ApiError::not_found(
+                            "FAULT_NOT_FOUND",
+                            "no fault of this id is on here",
+                        ))
+                    }
+                }
+            },
+        )
+        .route(Method::DELETE, "/admin/faults", Class::Silent, move |_| {
+            let rt = Arc::clone(&end_all);
+            async move {
+                rt.faults.stop_all();
+                Ok(HttpReply::json(200, json!({ "ended": "all" })))
+            }
+        })
+        .route(Method::GET, "/debug/discovery", Class::Silent, move |_| {
+            let rt = Arc::clone(&cache);
+            async move { Ok(HttpReply::json(200, rt.discovery.snapshot())) }
+        })
+        .route(Method::GET, "/debug/breakers", Class::Silent, move |_| {
+            let rt = Arc::clone(&breakers);
+            async move { Ok(HttpReply::json(200, json!(rt.resilience.snapshot()))) }
+        })
+        .route(
+            Method::GET,
+            "/debug/ledgers/{name}",
+            Class::Silent,
+            move |request| {
+                let rt = Arc::clone(&rows);
+                async move {
+                    let rows = ledger::read(
+                        &rt,
+                        request.param("name"),
+                        request.query("order_id"),
+                        request.query("since"),
+                    );
+                    Ok(HttpReply::json(200, Value::Array(rows.await?)))
+                }
+            },
+        )
+        .route(
+            Method::GET,
+            "/debug/sagas/{which}",
+            Class::Silent,
+            move |request| {
+                let rt = Arc::clone(&sagas);
+                async move {
+                    let rows =
+                        crate::saga::journal::debug_rows(&rt, request.param("which")).await?;
+                    Ok(HttpReply::json(200, Value::Array(rows)))
+                }
+            },
+        )
+}
+
+/// The health routes, which the business port serves as well.
+#[must_use]
+pub fn health(rt: &Rt) -> Router {
+    let mut router = Router::new();
+    for (path, ready) in [
+        ("/health/live", false),
+        ("/health", false),
+        ("/health/ready", true),
+        ("/ready", true),
+    ] {
+        let rt = Arc::clone(rt);
+        router = router.route(Method::GET, path, Class::Silent, move |_| {
+            let rt = Arc::clone(&rt);
+            async move { Ok(check(&rt, ready).await) }
+        });
+    }
+    router
+}
+
+async fn check(rt: &Rt, ready: bool) -> HttpReply {
+    let mut checks = vec![timed("worker", async { Ok(()) }).await];
+    if rt.has_store() {
+        let store = async {
+            let store = rt.store().map_err(|error| error.message)?;
+            store.check().await.map_err(|error| error.to_string())
+        };
+        checks.push(timed("store", store).await);
+    }
+    if ready {
+        let draining = if rt.is_draining() {
+            Err("draining".to_owned())
+        } else {
+            Ok(())
+        };
+        checks.push(timed("not_draining", async { draining }).await);
+        for upstream in rt.spec.essential {
+            let resolvable = async {
+                let found = crate::discovery::pick(rt, upstream).await;
+                found.map(|_| ()).map_err(|error| error.message)
+            };
+            checks.push(timed(&format!("upstream {upstream}"), resolvable).await);
+        }
+    }
+    let good = checks.iter().all(|check| check["status"] == "pass");
+    let status = if good { "pass" } else { "fail" };
+    HttpReply::json(
+        if good { 200 } else { 503 },
+        json!({ "status": status, "checks": checks }),
+    )
+}
+
+async fn timed(name: &str, check: impl Future<Output = Result<(), String>>) -> Value {
+    let started = Instant::now();
+    let outcome = tokio::time::timeout(Duration::from_secs(5), check).await;
+    let error = match outcome {
+        Ok(Ok(())) => None,
+        Ok(Err(error)) => Some(error),
+        Err(_) => Some("no answer within 5 s".to_owned()),
+    };
+    json!({
+        "name": name,
+        "status": if error.is_none() { "pass" } else { "fail" },
+        "duration_ms": started.elapsed().as_secs_f64() * 1_000.0,
+        "error": error,
+    })
+}
+
+fn metrics_page(rt: &Rt) -> HttpReply {
+    rt.telemetry.settle_metrics();
+    rt.resilience.expose(rt.spec.name, rt.telemetry.metrics());
+    rt.discovery.expose(rt);
+    HttpReply::text(
+        200,
+        prometheus::CONTENT_TYPE,
+        prometheus::page(rt.telemetry.metrics()),
+    )
+}
+
+fn start_fault(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let fault: FaultRequest = parse(&request.body)?;
+    let Some(kind) = KindInfo::find(&fault.kind) else {
+        return Err(ApiError::invalid(format!(
+            "no fault kind is called '{}'",
+            fault.kind
+        )));
+    };
+    if kind.reach != Reach::Instance {
+        return Err(ApiError::invalid(format!(
+            "{} is a fault of the process: ask the supervisor",
+            kind.name
+        )));
+    }
+    let own = fault.target.service == rt.spec.name
+        && fault.target.instance.is_none_or(|n| n == rt.ports.instance);
+    if !own {
+        return Err(ApiError::invalid(
+            "the target is another instance than this one",
+        ));
+    }
+    let ttl = match fault.ttl_s {
+        Some(seconds) if seconds.is_finite() && (0.0..=86_400.0).contains(&seconds) => {
+            Duration::from_secs_f64(seconds)
+        }
+        Some(_) => return Err(ApiError::invalid("ttl_s must be from 0 to 86400 seconds")),
+        None => rt.clock.scaled(DEFAULT_TTL),
+    };
+    let id = fault.fault_id.unwrap_or_else(|| crate::ids::ulid("flt_"));
+    rt.faults.start(id.clone(), kind.name, fault.params, ttl);
+    Ok(HttpReply::json(201, json!({ "fault_id": id })))
+}
+
+/// Carries out the faults that act on the process as a whole, and ends those whose time is over.
+pub async fn carry_out_faults(rt: Rt) {
+    let mut changes = rt.faults.changes();
+    loop {
+        let next = rt.faults.sweep();
+        if rt.faults.is_on("crash") {
+            std::process::abort();
+        }
+        let offset = rt
+            .faults
+            .find("clock_skew")
+            .and_then(|params| params["offset_ms"].as_i64())
+            .unwrap_or(0);
+        rt.clock.set_offset(offset.saturating_mul(1_000_000));
+        let sleep = next.map_or(Duration::from_secs(3_600), |at| {
+            at.saturating_duration_since(Instant::now())
+        });
+        tokio::select! {
+            () = tokio::time::sleep(sleep) => {}
+            changed = changes.changed() => if changed.is_err() { return },
+        }
+    }
+}

@@ -1,0 +1,619 @@
+//! Owns serving HTTP/1.1: the router, limits, the reply shape, and the tracing around handlers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+use super::{Begun, Done, begin, while_hanging};
+use crate::error::ApiError;
+use crate::propagation::{Baggage, TRACEPARENT};
+use crate::report::{HTTP_HEADER, Part};
+use crate::runtime::Rt;
+
+/// Larger request bodies are refused with 413.
+pub const MAX_BODY: usize = 1_024 * 1_024;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// A request as handlers see it.
+#[derive(Debug, Clone)]
+pub struct HttpRequest {
+    pub method: Method,
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+    params: Vec<(&'static str, String)>,
+}
+
+impl HttpRequest {
+    /// A variable of the route, such as `id` in `/shipments/{id}`.
+    #[must_use]
+    pub fn param(&self, name: &str) -> &str {
+        self.params
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map_or("", |(_, value)| value)
+    }
+
+    /// The last value of a query parameter.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<&str> {
+        self.query
+            .iter()
+            .rev()
+            .find(|(known, _)| known == name)
+            .map(|(_, value)| value.as_str())
+    }
+
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpReply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    pub content_type: &'static str,
+    pub body: Bytes,
+    /// The JSON that `body` was written from, for the gateway's envelope.
+    pub json: Option<Value>,
+}
+
+impl HttpReply {
+    #[must_use]
+    pub fn json(status: u16, value: Value) -> Self {
+        let body = serde_json::to_vec(&value).unwrap_or_default().into();
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            content_type: "application/json",
+            body,
+            json: Some(value),
+        }
+    }
+
+    #[must_use]
+    pub fn text(status: u16, content_type: &'static str, text: String) -> Self {
+        Self {
+            status,
+            headers: HeaderMap::new(),
+            content_type,
+            body: text.into(),
+            json: None,
+        }
+    }
+
+    #[must_use]
+    pub fn with_header(mut self, name: &'static str, value: &str) -> Self {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            self.headers.insert(HeaderName::from_static(name), value);
+        }
+        self
+    }
+
+    #[must_use]
+    pub fn from_error(error: &ApiError, trace_id: Option<&str>) -> Self {
+        let reply = Self::json(error.http_status(), error.body(trace_id));
+        match error.retry_after_s {
+            Some(seconds) => reply.with_header("retry-after", &seconds.to_string()),
+            None => reply,
+        }
+    }
+}
+
+type Answer = Pin<Box<dyn Future<Output = Result<HttpReply, ApiError>> + Send>>;
+type Handler = Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>;
+
+/// What surrounds a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Traced, delayed, and subject to injected errors.
+    Business,
+    /// Traced alone.
+    Traced,
+    /// Neither: health, metrics, administration, debugging, polling.
+    Silent,
+}
+
+struct Route {
+    method: Method,
+    template: &'static str,
+    class: Class,
+    handler: Handler,
+}
+
+/// What the gateway does at the edge of the shop that no inner service does.
+pub trait Edge: Send + Sync {
+    /// Decides what baggage enters the shop. An error refuses the request, inside its span.
+    fn admit(&self, rt: &Rt, request: &HttpRequest, baggage: &mut Baggage) -> Result<(), ApiError>;
+    /// Puts the final touch to an answer.
+    fn dress(
+        &self,
+        rt: &Rt,
+        request: &HttpRequest,
+        begun: &Begun,
+        started: u64,
+        outcome: Result<HttpReply, ApiError>,
+    ) -> HttpReply;
+}
+
+/// The routes of one listener.
+#[derive(Default)]
+pub struct Router {
+    routes: Vec<Route>,
+    edge: Option<Arc<dyn Edge>>,
+    not_found: Option<&'static str>,
+}
+
+impl Router {
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[must_use]
+    pub fn route<F, A>(
+        mut self,
+        method: Method,
+        template: &'static str,
+        class: Class,
+        handler: F,
+    ) -> Self
+    where
+        F: Fn(HttpRequest) -> A + Send + Sync + 'static,
+        A: Future<Output = Result<HttpReply, ApiError>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
+        self.routes.push(Route {
+            method,
+            template,
+            class,
+            handler,
+        });
+        self
+    }
+
+    #[must_use]
+    pub fn with_edge(mut self, edge: Arc<dyn Edge>) -> Self {
+        self.edge = Some(edge);
+        self.not_found = Some("NOT_ROUTED");
+        self
+    }
+
+    #[must_use]
+    pub fn merge(mut self, other: Router) -> Self {
+        self.routes.extend(other.routes);
+        self
+    }
+
+    /// The route of a request, or whether at least its path is known.
+    fn find(&self, method: &Method, path: &str) -> Found<'_> {
+        let mut known = false;
+        for route in &self.routes {
+            if let Some(params) = match_path(route.template, path) {
+                if route.method == *method {
+                    return Found::Route(route, params);
+                }
+                known = true;
+            }
+        }
+        if known {
+            Found::OtherMethod
+        } else {
+            Found::Nothing
+        }
+    }
+}
+
+enum Found<'a> {
+    Route(&'a Route, Vec<(&'static str, String)>),
+    OtherMethod,
+    Nothing,
+}
+
+fn match_path(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
+    let mut params = Vec::new();
+    let mut segments = path.split('/');
+    for expected in template.split('/') {
+        let segment = segments.next()?;
+        match expected
+            .strip_prefix('{')
+            .and_then(|name| name.strip_suffix('}'))
+        {
+            Some(name) if !segment.is_empty() => {
+                params.push((name, crate::propagation::baggage::percent_decode(segment)));
+            }
+            Some(_) => return None,
+            None if expected == segment => {}
+            None => return None,
+        }
+    }
+    segments.next().is_none().then_some(params)
+}
+
+#[must_use]
+pub fn parse_query(query: &str) -> Vec<(String, String)> {
+    query
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let decode =
+                |text: &str| crate::propagation::baggage::percent_decode(&text.replace('+', " "));
+            (decode(name), decode(value))
+        })
+        .collect()
+}
+
+/// Serves until `stop` changes, then lets running requests end.
+pub async fn serve(
+    rt: Option<Rt>,
+    listener: TcpListener,
+    router: Router,
+    mut stop: watch::Receiver<bool>,
+) {
+    let router = Arc::new(router);
+    loop {
+        let stream = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => stream,
+                // Out of descriptors, or a peer that left at once: the listener itself is still good.
+                Err(_) => {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+            () = super::stopped(&mut stop) => return,
+        };
+        tokio::spawn(serve_connection(
+            rt.clone(),
+            stream,
+            Arc::clone(&router),
+            stop.clone(),
+        ));
+    }
+}
+
+async fn serve_connection(
+    rt: Option<Rt>,
+    stream: TcpStream,
+    router: Arc<Router>,
+    mut stop: watch::Receiver<bool>,
+) {
+    // Small answers must not wait for acknowledgements.
+    let _ = stream.set_nodelay(true);
+    let peer = stream
+        .peer_addr()
+        .map(|address| address.ip().to_string())
+        .unwrap_or_default();
+    let service = service_fn(move |request| {
+        let (rt, router, peer) = (rt.clone(), Arc::clone(&router), peer.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(rt, router, peer, request).await) }
+    });
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_TIMEOUT)
+        .max_buf_size(64 * 1_024)
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        // A connection that breaks concerns its client alone.
+        _ = connection.as_mut() => return,
+        () = super::stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+async fn answer(
+    rt: Option<Rt>,
+    router: Arc<Router>,
+    peer: String,
+    request: http::Request<Incoming>,
+) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path().to_owned();
+    let body = tokio::time::timeout(BODY_TIMEOUT, Limited::new(body, MAX_BODY).collect()).await;
+    let body = match body {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(error)) => {
+            let too_large = error
+                .downcast_ref::<http_body_util::LengthLimitError>()
+                .is_some();
+            let (status, reason) = if too_large {
+                (413, "BODY_TOO_LARGE")
+            } else {
+                (400, "BODY_UNREADABLE")
+            };
+            let message = format!("a body of at most {MAX_BODY} bytes is taken");
+            let error =
+                ApiError::new(tonic::Code::InvalidArgument, reason, message).with_http(status);
+            return write(HttpReply::from_error(&error, None));
+        }
+        Err(_) => {
+            let error = ApiError::new(
+                tonic::Code::InvalidArgument,
+                "BODY_TOO_SLOW",
+                "the body did not arrive in time",
+            );
+            return write(HttpReply::from_error(&error.with_http(408), None));
+        }
+    };
+    let mut request = HttpRequest {
+        method: parts.method,
+        query: parse_query(parts.uri.query().unwrap_or_default()),
+        path,
+        headers: parts.headers,
+        body,
+        params: Vec::new(),
+    };
+    let (template, class, handler) = match router.find(&request.method, &request.path) {
+        Found::Route(route, params) => {
+            request.params = params;
+            (route.template, route.class, Arc::clone(&route.handler))
+        }
+        Found::OtherMethod => {
+            let error = ApiError::new(
+                tonic::Code::InvalidArgument,
+                "METHOD_NOT_ALLOWED",
+                "this path takes another method",
+            );
+            refusal("", error.with_http(405))
+        }
+        Found::Nothing => {
+            let reason = router.not_found.unwrap_or("NOT_FOUND");
+            refusal(
+                "",
+                ApiError::not_found(reason, "there is nothing at this path"),
+            )
+        }
+    };
+    let class = if template.is_empty() && router.edge.is_some() {
+        Class::Traced
+    } else {
+        class
+    };
+    match rt {
+        Some(rt) if class != Class::Silent => {
+            // The handler runs in a task of its own: a client that goes away must not stop work half-way.
+            let edge = router.edge.clone();
+            let task = tokio::spawn(handle(rt, edge, peer, template, class, handler, request));
+            match task.await {
+                Ok(reply) => write(reply),
+                Err(_) => write(HttpReply::from_error(
+                    &ApiError::internal("the request could not be handled"),
+                    None,
+                )),
+            }
+        }
+        rt => {
+            if let Some(rt) = rt
+                && !request.path.starts_with("/admin")
+            {
+                while_hanging(&rt).await;
+            }
+            write(
+                handler(request)
+                    .await
+                    .unwrap_or_else(|error| HttpReply::from_error(&error, None)),
+            )
+        }
+    }
+}
+
+fn refusal(template: &'static str, error: ApiError) -> (&'static str, Class, Handler) {
+    let handler: Handler = Arc::new(move |_| {
+        let error = error.clone();
+        Box::pin(async move { Err(error) })
+    });
+    (template, Class::Silent, handler)
+}
+
+async fn handle(
+    rt: Rt,
+    edge: Option<Arc<dyn Edge>>,
+    peer: String,
+    template: &'static str,
+    class: Class,
+    handler: Handler,
+    request: HttpRequest,
+) -> HttpReply {
+    while_hanging(&rt).await;
+    let started = rt.clock.now();
+    let route = if template.is_empty() {
+        request.method.to_string()
+    } else {
+        format!("{} {template}", request.method)
+    };
+    let mut admitted = Ok(());
+    let mut begun = begin(&rt, &request.headers, route.clone(), |baggage| {
+        if let Some(edge) = &edge {
+            admitted = edge.admit(&rt, &request, baggage);
+        }
+    });
+    describe(&rt, &begun, &request, template, &peer);
+    let outcome = begun
+        .context
+        .clone()
+        .scope(async {
+            admitted?;
+            if class == Class::Business {
+                begun.disturb(&rt).await?;
+            }
+            handler(request.clone()).await
+        })
+        .await;
+    let error = outcome.as_ref().err().cloned();
+    let mut reply = match &edge {
+        Some(edge) => edge.dress(&rt, &request, &begun, started, outcome),
+        None => outcome.unwrap_or_else(|error| {
+            let trace = begun.span.context().trace_hex();
+            HttpReply::from_error(&error, Some(&trace))
+        }),
+    };
+    if begun.context.wants_report() && edge.is_none() {
+        let (upstream_calls, behaviors_applied) = begun.context.gathered();
+        let part = Part {
+            behaviors_applied,
+            upstream_calls,
+            truncated: false,
+        };
+        reply = reply.with_header(HTTP_HEADER, &part.to_header());
+    }
+    if edge.is_some()
+        && let Ok(value) = HeaderValue::from_str(&begun.span.context().to_traceparent())
+    {
+        reply.headers.insert(TRACEPARENT, value);
+    }
+    finish(&rt, begun, &request, template, &route, &reply, error);
+    reply
+}
+
+fn describe(rt: &Rt, begun: &Begun, request: &HttpRequest, template: &'static str, peer: &str) {
+    let span = &begun.span;
+    span.set("http.request.method", request.method.as_str());
+    if !template.is_empty() {
+        span.set("http.route", template);
+    }
+    span.set("url.path", &request.path);
+    span.set("url.scheme", "http");
+    if !request.query.is_empty() {
+        // In blind mode no trace of an injected behaviour may leave the shop.
+        let shown = request.query.iter().map(|(name, value)| {
+            let value = if rt.config.blind && name == "behavior" {
+                "REDACTED"
+            } else {
+                value.as_str()
+            };
+            format!(
+                "{name}={}",
+                crate::propagation::baggage::percent_encode(value)
+            )
+        });
+        span.set("url.query", shown.collect::<Vec<_>>().join("&"));
+    }
+    span.set("client.address", peer);
+    span.set("server.address", "127.0.0.1");
+    if let Some(port) = rt.ports.http {
+        span.set("server.port", port);
+    }
+    if let Some(agent) = request.header("user-agent") {
+        span.set("user_agent.original", agent);
+    }
+}
+
+fn finish(
+    rt: &Rt,
+    begun: Begun,
+    request: &HttpRequest,
+    template: &'static str,
+    route: &str,
+    reply: &HttpReply,
+    error: Option<ApiError>,
+) {
+    let failed = reply.status >= 500;
+    begun.span.set("http.response.status_code", reply.status);
+    if failed {
+        let reason = error
+            .as_ref()
+            .map_or_else(|| reply.status.to_string(), |error| error.reason.clone());
+        begun
+            .span
+            .fail(&reason, error.as_ref().map_or("", |error| &error.message));
+    }
+    let status = reply.status.to_string();
+    let seconds = begun.seconds();
+    let metrics = rt.telemetry.metrics();
+    let shown = if template.is_empty() {
+        "unmatched"
+    } else {
+        template
+    };
+    metrics.observe(
+        "http.server.request.duration",
+        &[
+            ("http.request.method", request.method.as_str()),
+            ("http.route", shown),
+            ("http.response.status_code", &status),
+            ("url.scheme", "http"),
+        ],
+        seconds,
+    );
+    let labels = [
+        ("service", rt.spec.name),
+        ("method", request.method.as_str()),
+        ("status", status.as_str()),
+    ];
+    metrics.add("http_requests_total", &labels, 1.0);
+    metrics.observe("http_request_duration_seconds", &labels, seconds);
+    let method = if template.is_empty() {
+        "unmatched"
+    } else {
+        route
+    };
+    begun.finish(
+        rt,
+        &Done {
+            protocol: "http",
+            method,
+            status: reply.status,
+            failed,
+            error,
+        },
+    );
+}
+
+fn write(reply: HttpReply) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(reply.body));
+    *response.status_mut() =
+        http::StatusCode::from_u16(reply.status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    *response.headers_mut() = reply.headers;
+    response.headers_mut().insert(
+        http::header::CONTENT_TYPE,
+        HeaderValue::from_static(reply.content_type),
+    );
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn templates_match_whole_segments() {
+        assert!(match_path("/orders", "/orders").is_some());
+        assert!(match_path("/orders", "/ordersx").is_none());
+        assert!(match_path("/orders", "/orders/x").is_none());
+        let params = match_path("/orders/{id}/status", "/orders/a%2Fb/status").unwrap();
+        assert_eq!(params, [("id", "a/b".to_owned())]);
+        assert!(match_path("/orders/{id}", "/orders/").is_none());
+    }
+
+    #[test]
+    fn queries_are_decoded() {
+        assert_eq!(
+            parse_query("a=1&b=x%20y+z&c&&d=%"),
+            [
+                ("a".to_owned(), "1".to_owned()),
+                ("b".to_owned(), "x y z".to_owned()),
+                ("c".to_owned(), String::new()),
+                ("d".to_owned(), "%".to_owned()),
+            ]
+        );
+    }
+}

@@ -1,0 +1,249 @@
+//! Owns what happens to every incoming request before and after its handler: context, span, delay and injected errors,
+//! metrics, the completion log. `http` and `grpc` are the two transports; `admin` is the port for operators.
+
+pub mod admin;
+pub mod grpc;
+pub mod http;
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use ::http::HeaderMap;
+use tonic::Code;
+
+use crate::behaviour::{Behaviour, Effects};
+use crate::config::{Latency, Noise};
+use crate::context::{Context, Shared};
+use crate::error::{ApiError, grpc_of};
+use crate::propagation::{Baggage, baggage, extract};
+use crate::rng::Rng;
+use crate::runtime::{InFlight, Rt};
+use crate::telemetry::{Attributes, Kind, Level, Span};
+
+/// A request that has begun: its span runs and its surroundings are set up.
+pub struct Begun {
+    pub context: Context,
+    pub span: Span,
+    started: Instant,
+    rng: Rng,
+    effects: Effects,
+    _in_flight: InFlight,
+}
+
+/// Reads the caller's context and starts the server span. `edit` may change the baggage before anything reads it.
+pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut Baggage)) -> Begun {
+    let mut extracted = extract(headers);
+    edit(&mut extracted.baggage);
+    let span = match &extracted.parent {
+        Some(parent) => rt.telemetry.child_of(parent, name, Kind::Server),
+        None => rt.telemetry.root(name, Kind::Server),
+    };
+    let text = |name: &str| {
+        headers
+            .get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let behaviour = extracted.baggage.get(baggage::BEHAVIOR);
+    let wants_report = extracted.baggage.get(baggage::REPORT).as_deref() == Some("1");
+    let shared = Shared {
+        baggage: extracted.baggage,
+        report: wants_report.then(|| Mutex::new(Vec::new())),
+        applied: Mutex::new(Vec::new()),
+        idempotency_key: text("idempotency-key"),
+        user_id: text("x-user-id"),
+    };
+    let context = Context {
+        trace: Some(span.context().clone()),
+        span: Some(span.clone()),
+        shared: Arc::new(shared),
+    };
+    if let Some(reason) = extracted.invalid {
+        context.clone().sync_scope(|| {
+            rt.telemetry.warn(
+                "trace.context.invalid",
+                "the caller's trace context was not usable",
+                Attributes::new().with("error.details", reason),
+            );
+        });
+    }
+    // The gateway refused malformed strings; one that arrives here anyway came around it and has no effect.
+    let effects = behaviour
+        .and_then(|text| Behaviour::parse(&text).ok())
+        .map(|behaviour| behaviour.for_service(rt.spec.name))
+        .unwrap_or_default();
+    let rng = rt.request_rng(&span.context().trace_id);
+    Begun {
+        context,
+        span,
+        started: Instant::now(),
+        rng,
+        effects,
+        _in_flight: rt.enter(),
+    }
+}
+
+impl Begun {
+    /// First the delay, then the error draw; an error here means that the handler does not run.
+    pub async fn disturb(&mut self, rt: &Rt) -> Result<(), ApiError> {
+        match self.effects.latency {
+            Some(delay) => {
+                let drawn = delay.draw(&mut self.rng);
+                self.applied(rt, "latency", delay.to_string());
+                tokio::time::sleep(drawn).await;
+            }
+            None if rt.config.latency == Latency::Shopflow => {
+                let (low, high) = rt.spec.base_latency_ms;
+                if high > 0.0 {
+                    tokio::time::sleep(Duration::from_secs_f64(
+                        self.rng.between(low, high) / 1_000.0,
+                    ))
+                    .await;
+                }
+            }
+            None => {}
+        }
+        if let Some(error) = self.effects.error
+            && self.rng.chance(error.probability)
+        {
+            self.applied(rt, "error", error.to_string());
+            return Err(
+                ApiError::new(grpc_of(error.code), "INJECTED", "the request failed")
+                    .with_http(error.code),
+            );
+        }
+        if rt.config.noise == Noise::Ta
+            && self.effects.error.is_none()
+            && self.rng.chance(rt.spec.noise)
+        {
+            return Err(ApiError::internal("the request failed"));
+        }
+        Ok(())
+    }
+
+    fn applied(&self, rt: &Rt, kind: &str, text: String) {
+        if rt.config.blind {
+            return;
+        }
+        self.span.set("shop.behavior.applied", &text);
+        let labels = [("service", rt.spec.name), ("behavior_type", kind)];
+        rt.telemetry
+            .metrics()
+            .add("testservice_behavior_applied_total", &labels, 1.0);
+        self.context.record_applied(text);
+    }
+
+    /// Ends the span and counts the request. `status` is an HTTP number whatever the transport.
+    pub fn finish(self, rt: &Rt, done: &Done<'_>) {
+        let seconds = self.started.elapsed().as_secs_f64();
+        let identity = rt.telemetry.identity();
+        let (version, track) = (identity.version.as_str(), identity.track.as_str());
+        let code = done.status.to_string();
+        let metrics = rt.telemetry.metrics();
+        metrics.add(
+            "testservice_requests_total",
+            &[
+                ("service", rt.spec.name),
+                ("namespace", rt.spec.namespace),
+                ("method", done.method),
+                ("code", &code),
+                ("status", &code),
+                ("protocol", done.protocol),
+                ("version", version),
+                ("track", track),
+            ],
+            1.0,
+        );
+        let labels = [
+            ("service", rt.spec.name),
+            ("method", done.method),
+            ("protocol", done.protocol),
+            ("version", version),
+            ("track", track),
+        ];
+        metrics.observe("testservice_request_duration_seconds", &labels, seconds);
+        let level = if done.failed {
+            Level::Error
+        } else {
+            Level::Info
+        };
+        let attributes = Attributes::new()
+            .with("duration_ms", seconds * 1_000.0)
+            .with("method", done.method)
+            .with("status", done.status)
+            .with_some(
+                "error.code",
+                done.error.as_ref().map(|error| error.reason.as_str()),
+            )
+            .with_some(
+                "error.details",
+                done.error.as_ref().map(|error| error.message.as_str()),
+            );
+        self.context.clone().sync_scope(|| {
+            rt.telemetry
+                .log(level, "request.completed", "request completed", attributes)
+        });
+        self.span.end();
+    }
+
+    #[must_use]
+    pub fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+}
+
+/// How a request ended.
+pub struct Done<'a> {
+    pub protocol: &'static str,
+    /// Route or RPC.
+    pub method: &'a str,
+    pub status: u16,
+    pub failed: bool,
+    pub error: Option<ApiError>,
+}
+
+/// Statuses that count as the server's own failure.
+#[must_use]
+pub fn is_server_failure(code: Code) -> bool {
+    matches!(
+        code,
+        Code::Unknown
+            | Code::DeadlineExceeded
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable
+            | Code::DataLoss
+    )
+}
+
+/// Waits until the flag turns true, or whoever would turn it is gone.
+pub(crate) async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
+    let _ = stop.wait_for(|stop| *stop).await;
+}
+
+/// A `hang` fault takes requests and never answers them, until it is lifted.
+pub async fn while_hanging(rt: &Rt) {
+    let mut changes = rt.faults.changes();
+    while rt.faults.is_on("hang") {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads a JSON body strictly: unknown fields are refused.
+pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(body)
+        .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))
+}
+
+/// A body that may be left out.
+pub fn parse_or_default<T: serde::de::DeserializeOwned + Default>(
+    body: &[u8],
+) -> Result<T, ApiError> {
+    if body.is_empty() {
+        Ok(T::default())
+    } else {
+        parse(body)
+    }
+}

@@ -1,0 +1,89 @@
+//! Owns the services, one module each: what it serves, what it keeps, what runs beside its requests. `start` finds the
+//! one that a process is to be.
+
+pub mod api_gateway;
+pub mod order_management;
+pub mod payment;
+pub mod registry;
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tonic::body::Body;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+use tonic::{Request, Response, Status};
+use tower_service::Service;
+
+use crate::catalog::{GATEWAY, ORDERS, PAYMENT, REGISTRY};
+use crate::error::ShopError;
+use crate::proto::health::health_check_response::ServingStatus;
+use crate::proto::health::health_server::{Health, HealthServer};
+use crate::proto::health::{HealthCheckRequest, HealthCheckResponse};
+use crate::runtime::Rt;
+use crate::server::http::Router;
+
+pub type Background = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// What a service wants run.
+pub struct Served {
+    pub grpc: Option<Routes>,
+    pub http: Option<Router>,
+    pub background: Vec<Background>,
+}
+
+pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    match rt.spec.name {
+        GATEWAY => Ok(api_gateway::start(rt)),
+        ORDERS => order_management::start(rt),
+        PAYMENT => payment::start(rt),
+        REGISTRY => registry::start(rt),
+        other => Err(ShopError::Internal(format!(
+            "{other} has no implementation"
+        ))),
+    }
+}
+
+pub fn background(work: impl Future<Output = ()> + Send + 'static) -> Background {
+    Box::pin(work)
+}
+
+/// A gRPC service beside the standard health service.
+pub fn with_health<S>(rt: &Rt, service: S) -> Routes
+where
+    S: Service<http::Request<Body>, Error = std::convert::Infallible>
+        + NamedService
+        + Clone
+        + Send
+        + Sync
+        + 'static,
+    S::Response: Into<http::Response<Body>> + Send + 'static,
+    S: Service<http::Request<Body>, Response = http::Response<Body>>,
+    S::Future: Send + 'static,
+{
+    Routes::new(HealthServer::new(Serving { rt: Arc::clone(rt) }))
+        .add_service(service)
+        .prepare()
+}
+
+struct Serving {
+    rt: Rt,
+}
+
+#[tonic::async_trait]
+impl Health for Serving {
+    async fn check(
+        &self,
+        _request: Request<HealthCheckRequest>,
+    ) -> Result<Response<HealthCheckResponse>, Status> {
+        let serving = self.rt.is_ready() && !self.rt.is_draining();
+        let status = if serving {
+            ServingStatus::Serving
+        } else {
+            ServingStatus::NotServing
+        };
+        Ok(Response::new(HealthCheckResponse {
+            status: status.into(),
+        }))
+    }
+}

@@ -1,0 +1,278 @@
+//! Owns order-management: orders, and the sagas that carry them.
+
+pub mod orders;
+
+use std::sync::Arc;
+
+use tonic::{Request, Response, Status};
+
+use super::Served;
+use crate::context;
+use crate::error::{ApiError, ShopError};
+use crate::ids::ulid;
+use crate::proto::orders as proto;
+use crate::proto::orders::orders_service_server::{OrdersService, OrdersServiceServer};
+use crate::resilience::timeouts;
+use crate::runtime::Rt;
+use crate::saga::engine::Engine;
+use crate::saga::models::shopflow::Shopflow;
+use crate::saga::types::{Data, Item, Saga, Status as SagaStatus};
+use crate::saga::{journal, recovery};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Attributes;
+
+const MAX_ITEMS: usize = 100;
+
+pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    let migrations = [orders::SCHEMA, journal::SCHEMA, crate::idempotency::SCHEMA];
+    let path = rt.config.db_path(rt.spec.name);
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
+    let engine = Engine::new(Arc::clone(rt), vec![Shopflow::new(Arc::clone(rt))]);
+    let service = OrdersServiceServer::new(Orders {
+        rt: Arc::clone(rt),
+        engine: Arc::clone(&engine),
+    });
+    let background = vec![
+        super::background(recovery::run(Arc::clone(&engine))),
+        super::background(engine.keep_leases()),
+        super::background(crate::idempotency::purge(Arc::clone(rt))),
+    ];
+    Ok(Served {
+        grpc: Some(super::with_health(rt, service)),
+        http: None,
+        background,
+    })
+}
+
+struct Orders {
+    rt: Rt,
+    engine: Arc<Engine>,
+}
+
+impl Orders {
+    async fn create(
+        &self,
+        request: proto::CreateOrderRequest,
+    ) -> Result<proto::CreateOrderResponse, ApiError> {
+        let model_name = if request.model.is_empty() {
+            self.rt.config.saga_model.clone()
+        } else {
+            request.model.clone()
+        };
+        let model = self.engine.model(&model_name)?;
+        let data = check(&request)?;
+        let now = self.rt.clock.now_text();
+        let context = context::current();
+        let trace = context
+            .trace
+            .unwrap_or_else(crate::propagation::TraceContext::new_root);
+        let saga = Saga {
+            saga_id: ulid("sg_"),
+            model: model_name,
+            operation_id: context.shared.idempotency_key.clone(),
+            order_id: ulid("ord_"),
+            user_id: request.user_id.clone(),
+            status: SagaStatus::Initiated,
+            current_state: "initiated".to_owned(),
+            completed_steps: Vec::new(),
+            data,
+            compensation_reason: None,
+            manual_intervention_required: false,
+            version: 1,
+            traceparent: trace.to_traceparent(),
+            created_at: now.clone(),
+            updated_at: now,
+        };
+        let (writer, started, shared_model) = (
+            self.engine.writer().clone(),
+            saga.clone(),
+            Arc::clone(&model),
+        );
+        let trace_id = trace.trace_hex();
+        self.rt
+            .store()?
+            .write::<_, StoreError, _>(move |tx| {
+                orders::insert(tx, &started, &trace_id)?;
+                writer.start(tx, &started, shared_model.as_ref())
+            })
+            .await?;
+        self.rt
+            .telemetry
+            .metrics()
+            .add("shop_orders_total", &[("status", "PENDING")], 1.0);
+        model.after_commit();
+        let order_id = saga.order_id.clone();
+        let end = self.engine.spawn(saga, model);
+        if request.respond_async {
+            return self.answer(&order_id, None).await;
+        }
+        match tokio::time::timeout(timeouts::SAGA_WAIT, end).await {
+            Ok(Ok(saga)) => self.answer(&order_id, Some(&saga)).await,
+            // Still running, or its task ended without an answer: the journal tells the rest later.
+            Ok(Err(_)) | Err(_) => self.answer(&order_id, None).await,
+        }
+    }
+
+    async fn answer(
+        &self,
+        order_id: &str,
+        saga: Option<&Saga>,
+    ) -> Result<proto::CreateOrderResponse, ApiError> {
+        let order = self.find(order_id).await?;
+        let Some(saga) = saga else {
+            return Ok(proto::CreateOrderResponse {
+                order: Some(order),
+                saga_status: SagaStatus::Running.as_str().to_owned(),
+                ..proto::CreateOrderResponse::default()
+            });
+        };
+        let failure = journal::failure_of(saga);
+        self.rt.telemetry.info(
+            "order.status_changed",
+            "order reached the end of its saga",
+            Attributes::new()
+                .with("order_id", order_id)
+                .with("user_id", &saga.user_id)
+                .with("saga_id", &saga.saga_id)
+                .with("status", &order.status),
+        );
+        self.rt
+            .telemetry
+            .metrics()
+            .add("shop_orders_total", &[("status", &order.status)], 1.0);
+        Ok(proto::CreateOrderResponse {
+            order: Some(order),
+            saga_status: saga.status.as_str().to_owned(),
+            saga_state: saga.current_state.clone(),
+            failed_step: failure.step,
+            error_code: failure.code,
+            error_message: failure.message,
+            manual_intervention_required: saga.manual_intervention_required,
+        })
+    }
+
+    async fn find(&self, order_id: &str) -> Result<proto::Order, ApiError> {
+        let id = order_id.to_owned();
+        let found = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| orders::get(tx, &id))
+            .await?;
+        found.ok_or_else(|| ApiError::not_found("ORDER_NOT_FOUND", "there is no such order"))
+    }
+}
+
+/// Refuses what cannot become an order, and sums it up.
+fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
+    if request.user_id.is_empty() || request.user_id.len() > 128 {
+        return Err(ApiError::invalid("user_id must be given"));
+    }
+    if request.items.is_empty() || request.items.len() > MAX_ITEMS {
+        return Err(ApiError::invalid(format!(
+            "an order has from 1 to {MAX_ITEMS} items"
+        )));
+    }
+    let mut total: i64 = 0;
+    for item in &request.items {
+        if item.product_id.is_empty()
+            || !(1..=10_000).contains(&item.quantity)
+            || item.unit_price_cents < 0
+        {
+            return Err(ApiError::invalid(
+                "each item needs a product, a quantity from 1 to 10000 and a price",
+            ));
+        }
+        total = item
+            .unit_price_cents
+            .checked_mul(item.quantity)
+            .and_then(|line| line.checked_add(total))
+            .ok_or_else(|| ApiError::invalid("the order's total is too large"))?;
+    }
+    if total <= 0 {
+        return Err(ApiError::invalid("the order's total must be positive"));
+    }
+    Ok(Data {
+        items: request
+            .items
+            .iter()
+            .map(|item| Item {
+                product_id: item.product_id.clone(),
+                quantity: item.quantity,
+                unit_price_cents: item.unit_price_cents,
+            })
+            .collect(),
+        total_cents: total,
+        currency: if request.currency.is_empty() {
+            "USD".to_owned()
+        } else {
+            request.currency.clone()
+        },
+        payment_method_id: request.payment_method_id.clone(),
+        address: orders::address_json(request.shipping_address.as_ref()),
+        ..Data::default()
+    })
+}
+
+#[tonic::async_trait]
+impl OrdersService for Orders {
+    async fn create_order(
+        &self,
+        request: Request<proto::CreateOrderRequest>,
+    ) -> Result<Response<proto::CreateOrderResponse>, Status> {
+        self.create(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn get_order(
+        &self,
+        request: Request<proto::OrderRef>,
+    ) -> Result<Response<proto::Order>, Status> {
+        let id = request.into_inner().order_id;
+        self.find(&id)
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn get_order_status(
+        &self,
+        request: Request<proto::OrderRef>,
+    ) -> Result<Response<proto::OrderStatusReply>, Status> {
+        let id = request.into_inner().order_id;
+        let order = self.find(&id).await.map_err(|error| error.to_status())?;
+        Ok(Response::new(proto::OrderStatusReply {
+            order_id: order.order_id,
+            status: order.status,
+            status_label: order.status_label,
+            event_published: false,
+        }))
+    }
+
+    async fn list_orders(
+        &self,
+        request: Request<proto::ListOrdersRequest>,
+    ) -> Result<Response<proto::ListOrdersReply>, Status> {
+        let request = request.into_inner();
+        let limit = if request.limit <= 0 {
+            20
+        } else {
+            request.limit.min(200)
+        };
+        let rows = async {
+            self.rt
+                .store()?
+                .read::<_, StoreError, _>(move |tx| orders::list(tx, &request.user_id, limit))
+                .await
+                .map_err(ApiError::from)
+        };
+        let orders = rows.await.map_err(|error| error.to_status())?;
+        Ok(Response::new(proto::ListOrdersReply { orders }))
+    }
+}

@@ -1,0 +1,315 @@
+//! Owns order rows: their tables, creation, the state machine with its guarded updates and history, and reading them.
+
+use rusqlite::Row;
+
+use crate::clock::rfc3339;
+use crate::proto::orders::{Address, Item, Order, OrderHistoryEntry};
+use crate::saga::types::Saga;
+use crate::store::{StoreError, Tx};
+
+pub const SCHEMA: &str = "
+CREATE TABLE orders (
+    order_id TEXT PRIMARY KEY,
+    user_id TEXT NOT NULL,
+    status TEXT NOT NULL,
+    failure_reason TEXT,
+    items TEXT NOT NULL,
+    subtotal_cents INTEGER NOT NULL,
+    tax_cents INTEGER NOT NULL,
+    shipping_cents INTEGER NOT NULL,
+    total_cents INTEGER NOT NULL,
+    currency TEXT NOT NULL,
+    shipping_address TEXT NOT NULL,
+    payment_id TEXT,
+    reservation_id TEXT,
+    shipment_id TEXT,
+    saga_id TEXT NOT NULL,
+    model TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    trace_id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+CREATE INDEX orders_user ON orders (user_id, created_at);
+CREATE TABLE order_history (
+    order_id TEXT NOT NULL,
+    from_status TEXT,
+    to_status TEXT NOT NULL,
+    event TEXT NOT NULL,
+    saga_id TEXT NOT NULL,
+    step_id TEXT,
+    at TEXT NOT NULL,
+    trace_id TEXT NOT NULL
+);
+CREATE INDEX order_history_order ON order_history (order_id);
+CREATE VIEW ledger_orders AS
+    SELECT order_id, user_id, status, failure_reason, total_cents, payment_id, reservation_id, shipment_id, saga_id,
+           model, version, trace_id, created_at, updated_at, updated_at AS changed_at
+    FROM orders;
+CREATE VIEW ledger_order_history AS SELECT *, at AS changed_at FROM order_history;
+";
+
+/// A change of an order's state, and what it brings along.
+#[derive(Debug, Default)]
+pub struct Event<'a> {
+    pub to: &'static str,
+    pub event: &'static str,
+    pub reason: Option<&'a str>,
+    pub payment_id: Option<&'a str>,
+    pub reservation_id: Option<&'a str>,
+    pub shipment_id: Option<&'a str>,
+}
+
+/// Whether the state machine knows this change.
+#[must_use]
+pub fn may_change(from: &str, to: &str) -> bool {
+    matches!(
+        (from, to),
+        ("PENDING", "PAID" | "RESERVED" | "FAILED" | "CANCELLED")
+            | ("PAID", "CONFIRMED" | "FAILED" | "SHIPPED" | "CANCELLED")
+            | ("RESERVED", "PAID" | "CANCELLED")
+            | ("CONFIRMED", "SHIPPED" | "FAILED" | "CANCELLED")
+            | ("SHIPPED", "DELIVERED" | "RETURNED")
+    )
+}
+
+/// The source's label of a state, for people.
+#[must_use]
+pub fn label(status: &str, reason: Option<&str>) -> String {
+    match (status, reason) {
+        ("FAILED", Some("PAYMENT_ERROR")) => "Failed - Payment Error".to_owned(),
+        ("FAILED", Some("OUT_OF_STOCK" | "INVENTORY_ERROR")) => "Failed - Out of Stock".to_owned(),
+        ("FAILED", Some("SHIPPING_ERROR")) => "Failed - Shipping Error".to_owned(),
+        _ => {
+            let mut letters = status.chars();
+            letters
+                .next()
+                .map(|first| first.to_string() + &letters.as_str().to_lowercase())
+                .unwrap_or_default()
+        }
+    }
+}
+
+/// A new order in PENDING.
+pub fn insert(tx: &Tx<'_>, saga: &Saga, trace_id: &str) -> Result<(), StoreError> {
+    let items = serde_json::to_string(&saga.data.items)
+        .map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    tx.execute(
+        "INSERT orders",
+        "INSERT INTO orders (order_id, user_id, status, items, subtotal_cents, tax_cents, shipping_cents, total_cents,
+             currency, shipping_address, saga_id, model, version, trace_id, created_at, updated_at)
+         VALUES (?1, ?2, 'PENDING', ?3, ?4, 0, 0, ?4, ?5, ?6, ?7, ?8, 1, ?9, ?10, ?10)",
+        rusqlite::params![
+            saga.order_id,
+            saga.user_id,
+            items,
+            saga.data.total_cents,
+            saga.data.currency,
+            saga.data.address.to_string(),
+            saga.saga_id,
+            saga.model,
+            trace_id,
+            saga.created_at,
+        ],
+    )?;
+    history(tx, saga, None, "PENDING", "order inserted", None)
+}
+
+/// Moves the order of a saga along, refusing what the state machine does not know.
+pub fn advance(tx: &Tx<'_>, saga: &Saga, step: &str, change: &Event<'_>) -> Result<(), StoreError> {
+    let row = tx.one(
+        "SELECT orders",
+        "SELECT status, version FROM orders WHERE order_id = ?1",
+        [&saga.order_id],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+    )?;
+    let Some((from, version)) = row else {
+        return Err(StoreError::Conflict(format!(
+            "order {} is not there",
+            saga.order_id
+        )));
+    };
+    if from == change.to {
+        // A recovered saga repeats its last transaction's intent; the order is already there.
+        return Ok(());
+    }
+    if !may_change(&from, change.to) {
+        return Err(StoreError::Conflict(format!(
+            "order {} cannot go from {from} to {}",
+            saga.order_id, change.to
+        )));
+    }
+    let changed = tx.execute(
+        "UPDATE orders",
+        "UPDATE orders SET status = ?3, failure_reason = coalesce(?4, failure_reason),
+             payment_id = coalesce(?5, payment_id), reservation_id = coalesce(?6, reservation_id),
+             shipment_id = coalesce(?7, shipment_id), version = version + 1, updated_at = ?8
+         WHERE order_id = ?1 AND version = ?2",
+        rusqlite::params![
+            saga.order_id,
+            version,
+            change.to,
+            change.reason,
+            change.payment_id,
+            change.reservation_id,
+            change.shipment_id,
+            tx.now_text(),
+        ],
+    )?;
+    if changed != 1 {
+        return Err(StoreError::Conflict(format!(
+            "order {} was changed by another instance",
+            saga.order_id
+        )));
+    }
+    history(tx, saga, Some(&from), change.to, change.event, Some(step))
+}
+
+fn history(
+    tx: &Tx<'_>,
+    saga: &Saga,
+    from: Option<&str>,
+    to: &str,
+    event: &str,
+    step: Option<&str>,
+) -> Result<(), StoreError> {
+    let trace_id = saga.traceparent.get(3..35).unwrap_or_default();
+    tx.execute(
+        "INSERT order_history",
+        "INSERT INTO order_history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        (
+            &saga.order_id,
+            from,
+            to,
+            event,
+            &saga.saga_id,
+            step,
+            rfc3339(tx.now()),
+            trace_id,
+        ),
+    )?;
+    Ok(())
+}
+
+const COLUMNS: &str = "order_id, user_id, status, failure_reason, items, subtotal_cents, tax_cents, shipping_cents, \
+     total_cents, currency, payment_id, reservation_id, shipment_id, saga_id, model, version, trace_id, created_at, \
+     updated_at";
+
+fn read(row: &Row<'_>) -> rusqlite::Result<(Order, String)> {
+    let text = |position| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(position)?.unwrap_or_default())
+    };
+    let (status, reason): (String, Option<String>) = (row.get(2)?, row.get(3)?);
+    let order = Order {
+        order_id: row.get(0)?,
+        user_id: row.get(1)?,
+        status_label: label(&status, reason.as_deref()),
+        status,
+        failure_reason: reason.unwrap_or_default(),
+        items: Vec::new(),
+        subtotal_cents: row.get(5)?,
+        tax_cents: row.get(6)?,
+        shipping_cents: row.get(7)?,
+        total_cents: row.get(8)?,
+        currency: row.get(9)?,
+        payment_id: text(10)?,
+        reservation_id: text(11)?,
+        shipment_id: text(12)?,
+        saga_id: row.get(13)?,
+        model: row.get(14)?,
+        version: row.get(15)?,
+        trace_id: row.get(16)?,
+        created_at: row.get(17)?,
+        updated_at: row.get(18)?,
+        history: Vec::new(),
+    };
+    Ok((order, row.get(4)?))
+}
+
+fn with_items((mut order, items): (Order, String)) -> Result<Order, StoreError> {
+    let items: Vec<crate::saga::types::Item> = serde_json::from_str(&items)
+        .map_err(|_| StoreError::Corrupt(format!("items of order {}", order.order_id)))?;
+    order.items = items
+        .into_iter()
+        .map(|item| Item {
+            product_id: item.product_id,
+            quantity: item.quantity,
+            unit_price_cents: item.unit_price_cents,
+        })
+        .collect();
+    Ok(order)
+}
+
+/// An order with its history.
+pub fn get(tx: &Tx<'_>, order_id: &str) -> Result<Option<Order>, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM orders WHERE order_id = ?1");
+    let Some(found) = tx.one("SELECT orders", &sql, [order_id], read)? else {
+        return Ok(None);
+    };
+    let mut order = with_items(found)?;
+    order.history = tx.all(
+        "SELECT order_history",
+        "SELECT from_status, to_status, event, at FROM order_history WHERE order_id = ?1 ORDER BY at, rowid",
+        [order_id],
+        |row| {
+            Ok(OrderHistoryEntry {
+                from: row.get::<_, Option<String>>(0)?.unwrap_or_default(),
+                to: row.get(1)?,
+                event: row.get(2)?,
+                at: row.get(3)?,
+            })
+        },
+    )?;
+    Ok(Some(order))
+}
+
+/// The newest orders of a user.
+pub fn list(tx: &Tx<'_>, user_id: &str, limit: i64) -> Result<Vec<Order>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM orders WHERE user_id = ?1 ORDER BY created_at DESC LIMIT ?2"
+    );
+    tx.all("SELECT orders", &sql, (user_id, limit), read)?
+        .into_iter()
+        .map(with_items)
+        .collect()
+}
+
+#[must_use]
+pub fn address_json(address: Option<&Address>) -> serde_json::Value {
+    match address {
+        None => serde_json::Value::Null,
+        Some(address) => serde_json::json!({
+            "street": address.street,
+            "city": address.city,
+            "state": address.state,
+            "zip_code": address.zip_code,
+            "country": address.country,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_machine_knows_its_changes_and_no_others() {
+        assert!(may_change("PENDING", "PAID") && may_change("CONFIRMED", "SHIPPED"));
+        for terminal in ["DELIVERED", "FAILED", "CANCELLED", "RETURNED"] {
+            assert!(
+                !may_change(terminal, "PAID") && !may_change(terminal, "CANCELLED"),
+                "{terminal}"
+            );
+        }
+        assert!(!may_change("SHIPPED", "CANCELLED") && !may_change("PENDING", "SHIPPED"));
+    }
+
+    #[test]
+    fn labels_are_those_of_the_source() {
+        assert_eq!(
+            label("FAILED", Some("INVENTORY_ERROR")),
+            "Failed - Out of Stock"
+        );
+        assert_eq!(label("PENDING", None), "Pending");
+    }
+}

@@ -1,0 +1,483 @@
+//! Owns payment: payments with their state machine, and the simulated processor behind them.
+
+use std::sync::Arc;
+
+use prost::Message;
+use rusqlite::Row;
+use serde_json::json;
+use tonic::{Code, Request, Response, Status};
+
+use super::Served;
+use crate::context;
+use crate::error::{ApiError, ShopError};
+use crate::idempotency::{self, Begin, Ticket};
+use crate::ids::ulid;
+use crate::proto::payments as proto;
+use crate::proto::payments::payments_service_server::{PaymentsService, PaymentsServiceServer};
+use crate::resilience::timeouts;
+use crate::runtime::Rt;
+use crate::store::{Store, StoreError, Tx};
+use crate::telemetry::Attributes;
+
+const SCHEMA: &str = "
+CREATE TABLE payments (
+    payment_id TEXT PRIMARY KEY,
+    order_id TEXT NOT NULL,
+    user_id TEXT NOT NULL,
+    amount_cents INTEGER NOT NULL CHECK (amount_cents > 0),
+    currency TEXT NOT NULL,
+    method TEXT NOT NULL,
+    status TEXT NOT NULL,
+    external_transaction_id TEXT,
+    processed_at TEXT,
+    failure_reason TEXT,
+    refund_cents INTEGER NOT NULL DEFAULT 0,
+    idempotency_key TEXT NOT NULL,
+    attempts INTEGER NOT NULL DEFAULT 1,
+    trace_id TEXT NOT NULL,
+    created_at TEXT NOT NULL,
+    updated_at TEXT NOT NULL
+);
+CREATE INDEX payments_order ON payments (order_id);
+CREATE VIEW ledger_payments AS
+    SELECT payment_id, order_id, status, amount_cents, refund_cents, attempts, idempotency_key,
+           external_transaction_id, trace_id, failure_reason, created_at, updated_at, updated_at AS changed_at
+    FROM payments;
+";
+
+const COLUMNS: &str = "payment_id, order_id, user_id, amount_cents, currency, method, status, \
+     external_transaction_id, processed_at, failure_reason, refund_cents, attempts";
+
+pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    let path = rt.config.db_path(rt.spec.name);
+    let migrations = [SCHEMA, idempotency::SCHEMA];
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
+    let service = PaymentsServiceServer::new(Payments { rt: Arc::clone(rt) });
+    let background = vec![super::background(idempotency::purge(Arc::clone(rt)))];
+    Ok(Served {
+        grpc: Some(super::with_health(rt, service)),
+        http: None,
+        background,
+    })
+}
+
+struct Payments {
+    rt: Rt,
+}
+
+/// What the processor says to a payment method; never decided by the network.
+enum Verdict {
+    Approved,
+    Refused(&'static str),
+    Silent,
+}
+
+fn verdict(method: &str) -> Verdict {
+    match method {
+        "card" | "card-456" => Verdict::Approved,
+        "card-expired" => Verdict::Refused("CARD_EXPIRED"),
+        "card-insufficient" => Verdict::Refused("INSUFFICIENT_FUNDS"),
+        "card-fraud" => Verdict::Refused("FRAUD"),
+        "card-timeout" => Verdict::Silent,
+        _ => Verdict::Refused("DECLINED"),
+    }
+}
+
+impl Payments {
+    async fn process(&self, request: proto::PaymentRequest) -> Result<proto::Payment, ApiError> {
+        check(&request)?;
+        let payload = json!({
+            "order_id": request.order_id, "user_id": request.user_id, "amount_cents": request.amount_cents,
+            "currency": request.currency, "payment_method_id": request.payment_method_id,
+        });
+        let key = context::current().shared.idempotency_key.clone();
+        let ticket =
+            match idempotency::begin(&self.rt, key.as_deref(), "ProcessPayment", &payload).await? {
+                Begin::Replay(outcome) => return replayed(outcome?),
+                Begin::Run(ticket) => ticket,
+            };
+        let key = key.unwrap_or_default();
+        match self.charge(&request, &key, &ticket).await {
+            Ok(payment) => Ok(payment),
+            Err(error) => {
+                if !error.is_definite() {
+                    ticket.settle_failure(&self.rt, &error).await?;
+                }
+                Err(error)
+            }
+        }
+    }
+
+    /// Records the attempt, asks the processor, and settles both together.
+    async fn charge(
+        &self,
+        request: &proto::PaymentRequest,
+        key: &str,
+        ticket: &Ticket,
+    ) -> Result<proto::Payment, ApiError> {
+        let store = self.rt.store()?;
+        let trace_id = context::current()
+            .trace
+            .map(|trace| trace.trace_hex())
+            .unwrap_or_default();
+        let (request, key) = (request.clone(), key.to_owned());
+        let (attempt, method) = (request.clone(), request.payment_method_id.clone());
+        let payment_id = store
+            .write::<_, StoreError, _>(move |tx| record_attempt(tx, &attempt, &key, &trace_id))
+            .await?;
+        let verdict = match verdict(&method) {
+            Verdict::Silent => {
+                tokio::time::sleep(timeouts::PROCESSOR).await;
+                let error = ApiError::new(
+                    Code::DeadlineExceeded,
+                    "PROCESSOR_TIMEOUT",
+                    "the processor did not answer",
+                );
+                return Err(error);
+            }
+            Verdict::Approved => Ok(()),
+            Verdict::Refused(code) => Err(code),
+        };
+        let (ticket, id) = (ticket.clone(), payment_id.clone());
+        let settled = store
+            .write::<_, StoreError, _>(move |tx| settle(tx, &id, verdict, &ticket))
+            .await?;
+        let metrics = self.rt.telemetry.metrics();
+        let about = Attributes::new()
+            .with("payment_id", &payment_id)
+            .with("order_id", &request.order_id)
+            .with("user_id", &request.user_id);
+        match settled {
+            Ok(payment) => {
+                metrics.add("shop_payments_total", &[("status", "COMPLETED")], 1.0);
+                self.rt
+                    .telemetry
+                    .info("payment.processed", "payment processed", about);
+                Ok(payment)
+            }
+            Err(error) => {
+                metrics.add("shop_payments_total", &[("status", "FAILED")], 1.0);
+                let about = about
+                    .with("error.code", &error.reason)
+                    .with("error.details", &error.message);
+                self.rt
+                    .telemetry
+                    .error("payment.failed", "payment rejected", about);
+                Err(error)
+            }
+        }
+    }
+
+    async fn refund(&self, request: proto::RefundRequest) -> Result<proto::Payment, ApiError> {
+        if request.amount_cents < 0 || request.order_id.is_empty() {
+            return Err(ApiError::invalid(
+                "a refund needs an order and an amount that is not negative",
+            ));
+        }
+        let payload = json!({
+            "payment_id": request.payment_id, "order_id": request.order_id, "amount_cents": request.amount_cents,
+        });
+        let key = context::current().shared.idempotency_key.clone();
+        let ticket =
+            match idempotency::begin(&self.rt, key.as_deref(), "RefundPayment", &payload).await? {
+                Begin::Replay(outcome) => return replayed(outcome?),
+                Begin::Run(ticket) => ticket,
+            };
+        let (ask, settle) = (request.clone(), ticket.clone());
+        let outcome = self
+            .rt
+            .store()?
+            .write::<_, StoreError, _>(move |tx| refund(tx, &ask, &settle))
+            .await;
+        let payment = match outcome {
+            Ok(Ok(payment)) => payment,
+            Ok(Err(error)) => {
+                ticket.settle_failure(&self.rt, &error).await?;
+                return Err(error);
+            }
+            Err(error) => {
+                let error = ApiError::from(error);
+                ticket.settle_failure(&self.rt, &error).await?;
+                return Err(error);
+            }
+        };
+        self.rt
+            .telemetry
+            .metrics()
+            .add("shop_payments_total", &[("status", "REFUNDED")], 1.0);
+        self.rt.telemetry.info(
+            "payment.refunded",
+            "payment refunded",
+            Attributes::new()
+                .with("payment_id", &payment.payment_id)
+                .with("order_id", &payment.order_id),
+        );
+        Ok(payment)
+    }
+}
+
+fn check(request: &proto::PaymentRequest) -> Result<(), ApiError> {
+    if request.order_id.is_empty() || request.user_id.is_empty() || request.amount_cents <= 0 {
+        return Err(ApiError::invalid(
+            "a payment needs an order, a user and a positive amount",
+        ));
+    }
+    if request.currency.len() != 3
+        || !request
+            .currency
+            .bytes()
+            .all(|byte| byte.is_ascii_uppercase())
+    {
+        return Err(ApiError::invalid("the currency must be an ISO 4217 code"));
+    }
+    Ok(())
+}
+
+fn replayed(bytes: Vec<u8>) -> Result<proto::Payment, ApiError> {
+    proto::Payment::decode(bytes.as_slice())
+        .map_err(|_| ApiError::internal("the stored answer is not readable"))
+}
+
+/// One row per idempotency key: a repeated attempt counts up instead of adding a second payment.
+fn record_attempt(
+    tx: &Tx<'_>,
+    request: &proto::PaymentRequest,
+    key: &str,
+    trace_id: &str,
+) -> Result<String, StoreError> {
+    let known = tx.one(
+        "SELECT payments",
+        "SELECT payment_id FROM payments WHERE idempotency_key = ?1",
+        [key],
+        |row| row.get::<_, String>(0),
+    )?;
+    if let Some(payment_id) = known {
+        tx.execute(
+            "UPDATE payments",
+            "UPDATE payments SET attempts = attempts + 1, updated_at = ?2 WHERE payment_id = ?1",
+            (&payment_id, tx.now_text()),
+        )?;
+        return Ok(payment_id);
+    }
+    let payment_id = ulid("pay_");
+    tx.execute(
+        "INSERT payments",
+        "INSERT INTO payments (payment_id, order_id, user_id, amount_cents, currency, method, status, idempotency_key,
+             trace_id, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'PENDING', ?7, ?8, ?9, ?9)",
+        rusqlite::params![
+            payment_id,
+            request.order_id,
+            request.user_id,
+            request.amount_cents,
+            request.currency,
+            request.payment_method_id,
+            key,
+            trace_id,
+            tx.now_text(),
+        ],
+    )?;
+    Ok(payment_id)
+}
+
+/// Writes the verdict and the idempotency record in one transaction.
+fn settle(
+    tx: &Tx<'_>,
+    payment_id: &str,
+    verdict: Result<(), &'static str>,
+    ticket: &Ticket,
+) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let (status, transaction, reason) = match verdict {
+        Ok(()) => ("COMPLETED", Some(ulid("txn_")), None),
+        Err(code) => ("FAILED", None, Some(code)),
+    };
+    tx.execute(
+        "UPDATE payments",
+        "UPDATE payments SET status = ?2, external_transaction_id = ?3, failure_reason = ?4, processed_at = ?5,
+             updated_at = ?5 WHERE payment_id = ?1 AND status = 'PENDING'",
+        (payment_id, status, transaction, reason, tx.now_text()),
+    )?;
+    match verdict {
+        Ok(()) => {
+            let payment = find(tx, payment_id)?;
+            ticket.complete(tx, &payment.encode_to_vec())?;
+            Ok(Ok(payment))
+        }
+        Err(code) => {
+            let error = ApiError::new(
+                Code::FailedPrecondition,
+                "PAYMENT_FAILED",
+                "the payment was rejected",
+            )
+            .fact("processor_code", code);
+            ticket.refuse(tx, &error)?;
+            Ok(Err(error))
+        }
+    }
+}
+
+fn refund(
+    tx: &Tx<'_>,
+    request: &proto::RefundRequest,
+    ticket: &Ticket,
+) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM payments WHERE order_id = ?1 AND (?2 = '' OR payment_id = ?2)
+         ORDER BY status = 'COMPLETED' DESC, created_at DESC LIMIT 1"
+    );
+    let found = tx.one(
+        "SELECT payments",
+        &sql,
+        (&request.order_id, &request.payment_id),
+        read,
+    )?;
+    let Some(payment) = found else {
+        // Nothing was ever charged, so there is nothing to give back: undoing it has succeeded.
+        let nothing = proto::Payment {
+            order_id: request.order_id.clone(),
+            status: "ABSENT".to_owned(),
+            ..proto::Payment::default()
+        };
+        ticket.complete(tx, &nothing.encode_to_vec())?;
+        return Ok(Ok(nothing));
+    };
+    let left = payment.amount_cents - payment.refund_cents;
+    let amount = if request.amount_cents == 0 {
+        left
+    } else {
+        request.amount_cents
+    };
+    match payment.status.as_str() {
+        "COMPLETED" if (1..=left).contains(&amount) => {
+            let status = if amount == left {
+                "REFUNDED"
+            } else {
+                "COMPLETED"
+            };
+            tx.execute(
+                "UPDATE payments",
+                "UPDATE payments SET status = ?2, refund_cents = refund_cents + ?3, updated_at = ?4
+                 WHERE payment_id = ?1",
+                (&payment.payment_id, status, amount, tx.now_text()),
+            )?;
+        }
+        "COMPLETED" => {
+            return Ok(Err(ApiError::new(
+                Code::FailedPrecondition,
+                "REFUND_TOO_LARGE",
+                "more than is left to refund",
+            )
+            .fact("left_cents", left)));
+        }
+        // An attempt that never reached a verdict is closed, so that nothing can complete it later.
+        "PENDING" => {
+            tx.execute(
+                "UPDATE payments",
+                "UPDATE payments SET status = 'FAILED', failure_reason = 'CANCELLED', updated_at = ?2
+                 WHERE payment_id = ?1",
+                (&payment.payment_id, tx.now_text()),
+            )?;
+        }
+        _ => {}
+    }
+    let payment = find(tx, &payment.payment_id)?;
+    ticket.complete(tx, &payment.encode_to_vec())?;
+    Ok(Ok(payment))
+}
+
+fn read(row: &Row<'_>) -> rusqlite::Result<proto::Payment> {
+    let text = |position| {
+        Ok::<_, rusqlite::Error>(row.get::<_, Option<String>>(position)?.unwrap_or_default())
+    };
+    Ok(proto::Payment {
+        payment_id: row.get(0)?,
+        order_id: row.get(1)?,
+        user_id: row.get(2)?,
+        amount_cents: row.get(3)?,
+        currency: row.get(4)?,
+        method: row.get(5)?,
+        status: row.get(6)?,
+        external_transaction_id: text(7)?,
+        processed_at: text(8)?,
+        failure_reason: text(9)?,
+        refund_cents: row.get(10)?,
+        attempts: row.get(11)?,
+    })
+}
+
+fn find(tx: &Tx<'_>, payment_id: &str) -> Result<proto::Payment, StoreError> {
+    let sql = format!("SELECT {COLUMNS} FROM payments WHERE payment_id = ?1");
+    tx.one("SELECT payments", &sql, [payment_id], read)?
+        .ok_or_else(|| StoreError::Conflict(format!("payment {payment_id} is not there")))
+}
+
+#[tonic::async_trait]
+impl PaymentsService for Payments {
+    async fn process_payment(
+        &self,
+        request: Request<proto::PaymentRequest>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        self.process(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn refund_payment(
+        &self,
+        request: Request<proto::RefundRequest>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        self.refund(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn get_payment(
+        &self,
+        request: Request<proto::PaymentRef>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        let ask = request.into_inner();
+        let sql = format!("SELECT {COLUMNS} FROM payments WHERE payment_id = ?1 OR order_id = ?2");
+        let found = async {
+            self.rt
+                .store()?
+                .read::<_, StoreError, _>(move |tx| {
+                    tx.one(
+                        "SELECT payments",
+                        &sql,
+                        (&ask.payment_id, &ask.order_id),
+                        read,
+                    )
+                })
+                .await?
+                .ok_or_else(|| ApiError::not_found("PAYMENT_NOT_FOUND", "there is no such payment"))
+        };
+        found
+            .await
+            .map(Response::new)
+            .map_err(|error: ApiError| error.to_status())
+    }
+
+    async fn validate_payment_method(
+        &self,
+        request: Request<proto::PaymentMethodRef>,
+    ) -> Result<Response<proto::PaymentMethodReply>, Status> {
+        let reply = match verdict(&request.into_inner().payment_method_id) {
+            Verdict::Approved | Verdict::Silent => proto::PaymentMethodReply {
+                valid: true,
+                reason: String::new(),
+            },
+            Verdict::Refused(code) => proto::PaymentMethodReply {
+                valid: false,
+                reason: code.to_owned(),
+            },
+        };
+        Ok(Response::new(reply))
+    }
+}

@@ -1,0 +1,410 @@
+//! Owns a service's SQLite file: opening, migrations, transactions, and the span of every statement. One connection
+//! writes and one reads; both work on threads where waiting for the disk holds up nobody.
+
+pub mod ledger;
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Params, Row, TransactionBehavior};
+
+use crate::clock::Clock;
+use crate::context::Context;
+use crate::telemetry::{Kind, Telemetry};
+
+/// A statement waits no longer than this for another instance's lock.
+const BUSY: Duration = Duration::from_secs(2);
+
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("{statement}: {source}")]
+    Statement {
+        statement: String,
+        source: rusqlite::Error,
+    },
+    #[error("could not open {}: {source}", path.display())]
+    Open {
+        path: PathBuf,
+        source: rusqlite::Error,
+    },
+    #[error("migration {version} of {} failed: {source}", path.display())]
+    Migration {
+        path: PathBuf,
+        version: usize,
+        source: rusqlite::Error,
+    },
+    #[error("{0}")]
+    Conflict(String),
+    #[error("stored data is not readable: {0}")]
+    Corrupt(String),
+    #[error("the store's thread ended")]
+    Gone,
+}
+
+impl StoreError {
+    fn code(&self) -> Option<rusqlite::ErrorCode> {
+        match self {
+            Self::Statement { source, .. } | Self::Open { source, .. } => {
+                source.sqlite_error_code()
+            }
+            _ => None,
+        }
+    }
+
+    /// Another instance held the lock for too long.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(
+            self.code(),
+            Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked)
+        )
+    }
+
+    #[must_use]
+    pub fn is_constraint(&self) -> bool {
+        matches!(self.code(), Some(rusqlite::ErrorCode::ConstraintViolation))
+    }
+}
+
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    namespace: String,
+    write: Mutex<Connection>,
+    read: Mutex<Connection>,
+    clock: Arc<Clock>,
+    telemetry: Telemetry,
+}
+
+/// One executed statement, told as a span once its transaction is over.
+struct Executed {
+    summary: &'static str,
+    start: u64,
+    end: u64,
+    error: Option<String>,
+}
+
+impl Store {
+    /// Opens the file and brings it to the newest schema; `migrations` are applied once each, in order.
+    pub fn open(
+        path: &Path,
+        migrations: &[&str],
+        clock: Arc<Clock>,
+        telemetry: Telemetry,
+    ) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let mut write = connect(path).map_err(open)?;
+        write
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(open)?;
+        migrate(&mut write, path, migrations)?;
+        let read = connect(path).map_err(open)?;
+        read.pragma_update(None, "query_only", true).map_err(open)?;
+        let namespace = path
+            .file_stem()
+            .map(|stem| stem.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        Ok(Self {
+            inner: Arc::new(Inner {
+                namespace,
+                write: Mutex::new(write),
+                read: Mutex::new(read),
+                clock,
+                telemetry,
+            }),
+        })
+    }
+
+    /// Runs `work` in one transaction, which is flushed to disk before this returns; an error undoes it all.
+    pub async fn write<R, E, F>(&self, work: F) -> Result<R, E>
+    where
+        R: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+    {
+        self.run(true, work).await
+    }
+
+    /// Runs `work` on one snapshot; it cannot change anything.
+    pub async fn read<R, E, F>(&self, work: F) -> Result<R, E>
+    where
+        R: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+    {
+        self.run(false, work).await
+    }
+
+    async fn run<R, E, F>(&self, writes: bool, work: F) -> Result<R, E>
+    where
+        R: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+    {
+        let inner = Arc::clone(&self.inner);
+        let context = crate::context::current();
+        let task = tokio::task::spawn_blocking(move || {
+            let (outcome, executed) = inner.transact(writes, work);
+            inner.tell(&context, executed);
+            outcome
+        });
+        task.await.unwrap_or_else(|_| Err(StoreError::Gone.into()))
+    }
+
+    /// Whether the file can still be read.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = inner.read.lock().unwrap_or_else(PoisonError::into_inner);
+            connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(()))
+                .map_err(|source| StoreError::Statement {
+                    statement: "check".to_owned(),
+                    source,
+                })
+        });
+        task.await.unwrap_or(Err(StoreError::Gone))
+    }
+
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.inner.clock.now()
+    }
+}
+
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // A small page cache: the shop runs many of these at once.
+    connection.pragma_update(None, "cache_size", -512)?;
+    connection.set_prepared_statement_cache_capacity(32);
+    Ok(connection)
+}
+
+fn migrate(
+    connection: &mut Connection,
+    path: &Path,
+    migrations: &[&str],
+) -> Result<(), StoreError> {
+    let fail = |version| {
+        move |source| StoreError::Migration {
+            path: path.to_owned(),
+            version,
+            source,
+        }
+    };
+    // Immediate: instances of one service start together, and only one of them may migrate.
+    let tx = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail(0))?;
+    tx.execute_batch(
+        "CREATE TABLE IF NOT EXISTS schema_migrations
+             (version INTEGER PRIMARY KEY, phase TEXT NOT NULL, checksum TEXT NOT NULL, applied_at TEXT NOT NULL)",
+    )
+    .map_err(fail(0))?;
+    let done: i64 = tx
+        .query_row(
+            "SELECT coalesce(max(version), 0) FROM schema_migrations",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(fail(0))?;
+    for (position, sql) in migrations.iter().enumerate().skip(done.max(0) as usize) {
+        let version = position + 1;
+        tx.execute_batch(sql).map_err(fail(version))?;
+        let checksum = format!("{:016x}", crate::rng::fnv1a(sql.as_bytes()));
+        tx.execute(
+            "INSERT INTO schema_migrations VALUES (?1, 'expand', ?2, strftime('%Y-%m-%dT%H:%M:%fZ'))",
+            (version as i64, checksum),
+        )
+        .map_err(fail(version))?;
+    }
+    tx.commit().map_err(fail(migrations.len()))
+}
+
+impl Inner {
+    fn transact<R, E, F>(&self, writes: bool, work: F) -> (Result<R, E>, Vec<Executed>)
+    where
+        E: From<StoreError>,
+        F: FnOnce(&Tx<'_>) -> Result<R, E>,
+    {
+        let connection = if writes { &self.write } else { &self.read };
+        let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let statement = |source| StoreError::Statement {
+            statement: "BEGIN".to_owned(),
+            source,
+        };
+        let behavior = if writes {
+            TransactionBehavior::Immediate
+        } else {
+            TransactionBehavior::Deferred
+        };
+        let transaction = match connection.transaction_with_behavior(behavior) {
+            Ok(transaction) => transaction,
+            Err(source) => return (Err(statement(source).into()), Vec::new()),
+        };
+        let tx = Tx {
+            connection: &transaction,
+            clock: &self.clock,
+            executed: RefCell::new(Vec::new()),
+        };
+        let outcome = work(&tx);
+        let executed = tx.executed.into_inner();
+        let outcome = match outcome {
+            Ok(value) => match transaction.commit() {
+                Ok(()) => Ok(value),
+                Err(source) => Err(StoreError::Statement {
+                    statement: "COMMIT".to_owned(),
+                    source,
+                }
+                .into()),
+            },
+            // Dropping the transaction rolls it back.
+            Err(error) => Err(error),
+        };
+        (outcome, executed)
+    }
+
+    fn tell(&self, context: &Context, executed: Vec<Executed>) {
+        for statement in executed {
+            let (operation, collection) = statement
+                .summary
+                .split_once(' ')
+                .unwrap_or((statement.summary, ""));
+            let seconds = statement.end.saturating_sub(statement.start) as f64 / 1e9;
+            let labels = [
+                ("db.system.name", "sqlite"),
+                ("db.operation.name", operation),
+                ("db.collection.name", collection),
+            ];
+            self.telemetry
+                .metrics()
+                .observe("db.client.operation.duration", &labels, seconds);
+            // Statements of background work have no request to belong to; as roots they would only be noise.
+            let Some(parent) = &context.trace else {
+                continue;
+            };
+            let span = self
+                .telemetry
+                .child_of(parent, statement.summary, Kind::Client);
+            span.set_start(statement.start);
+            span.set("db.system.name", "sqlite");
+            span.set("db.namespace", &self.namespace);
+            span.set("db.operation.name", operation);
+            span.set("db.collection.name", collection);
+            span.set("db.query.summary", statement.summary);
+            if let Some(error) = statement.error {
+                span.set("db.response.status_code", &error);
+                span.fail(&error, "the statement failed");
+            }
+            span.end_at(statement.end);
+        }
+    }
+}
+
+/// A running transaction. Each statement is named by a summary such as `INSERT orders`.
+pub struct Tx<'a> {
+    connection: &'a Connection,
+    clock: &'a Clock,
+    executed: RefCell<Vec<Executed>>,
+}
+
+impl Tx<'_> {
+    fn timed<R>(
+        &self,
+        summary: &'static str,
+        run: impl FnOnce() -> rusqlite::Result<R>,
+    ) -> Result<R, StoreError> {
+        let start = self.clock.now();
+        let outcome = run();
+        let error = outcome
+            .as_ref()
+            .err()
+            .map(|error| match error.sqlite_error() {
+                Some(error) => error.extended_code.to_string(),
+                None => "CLIENT".to_owned(),
+            });
+        self.executed.borrow_mut().push(Executed {
+            summary,
+            start,
+            end: self.clock.now(),
+            error,
+        });
+        outcome.map_err(|source| StoreError::Statement {
+            statement: summary.to_owned(),
+            source,
+        })
+    }
+
+    /// Runs a changing statement; answers how many rows it touched.
+    pub fn execute(
+        &self,
+        summary: &'static str,
+        sql: &str,
+        params: impl Params,
+    ) -> Result<usize, StoreError> {
+        self.timed(summary, || {
+            self.connection.prepare_cached(sql)?.execute(params)
+        })
+    }
+
+    /// The first row, if there is one.
+    pub fn one<T>(
+        &self,
+        summary: &'static str,
+        sql: &str,
+        params: impl Params,
+        map: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.timed(summary, || {
+            let mut statement = self.connection.prepare_cached(sql)?;
+            let mut rows = statement.query(params)?;
+            match rows.next()? {
+                Some(row) => map(row).map(Some),
+                None => Ok(None),
+            }
+        })
+    }
+
+    pub fn all<T>(
+        &self,
+        summary: &'static str,
+        sql: &str,
+        params: impl Params,
+        map: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.timed(summary, || {
+            self.connection
+                .prepare_cached(sql)?
+                .query_map(params, map)?
+                .collect()
+        })
+    }
+
+    #[must_use]
+    pub fn now(&self) -> u64 {
+        self.clock.now()
+    }
+
+    #[must_use]
+    pub fn now_text(&self) -> String {
+        self.clock.now_text()
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection
+    }
+}
