@@ -57,32 +57,17 @@ impl Case {
             ) else {
                 continue;
             };
-            let ranges = trace_index::find(&self.path.join(&index.path), id.fold());
-            let Some(ranges) = self.tolerate(ranges) else {
+            let starts = trace_index::find(&self.path.join(&index.path), id.fold());
+            let Some(starts) = self.tolerate(starts).filter(|starts| !starts.is_empty()) else {
                 continue;
             };
-            if ranges.is_empty() {
-                continue;
+            for start in starts {
+                // Cursors only go forwards, and two traces that fold alike are rare: open anew for each.
+                let read = TableReader::open(&self.path.join(&file.path)).and_then(|table| {
+                    SpanRows::open(&table)?.read_trace(start, id, |span| found.push(span))
+                });
+                self.tolerate(read);
             }
-            let read = TableReader::open(&self.path.join(&file.path)).and_then(|table| {
-                let mut rows = SpanRows::open(&table)?;
-                let mut ranges = ranges;
-                ranges.sort_by_key(|range| range.first_row);
-                for range in ranges {
-                    let from = range.first_row as usize;
-                    let until = (from + range.rows as usize).min(table.rows());
-                    let _ = rows.read(
-                        from..until,
-                        |trace, _| trace == id,
-                        |span| {
-                            found.push(span);
-                            ControlFlow::Continue(())
-                        },
-                    )?;
-                }
-                Ok(())
-            });
-            self.tolerate(read);
         }
         self.live_spans(
             |payload| memchr::memmem::find(payload, &id.0).is_some(),

@@ -209,16 +209,18 @@ impl AttributeLists {
         levels: &Levels,
         file: &mut TableFile,
     ) -> Result<(), CaseError> {
-        let keys = Values::Texts(Texts {
+        let keys = Texts {
             table: &tables.keys,
             numbers: flat().map(|at| self.keys[at]).collect(),
-        });
-        file.column(&keys, levels)?;
-        let values = Values::Texts(Texts {
+        };
+        let values = Texts {
             table: &tables.values,
             numbers: flat().map(|at| self.values[at]).collect(),
-        });
-        file.column(&values, levels)
+        };
+        let (table, numbers) = values.grouped(&keys.numbers);
+        file.column(&Values::Texts(keys), levels)?;
+        let table = &table;
+        file.column(&Values::Texts(Texts { table, numbers }), levels)
     }
 }
 

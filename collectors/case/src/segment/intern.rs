@@ -29,8 +29,18 @@ impl Interner {
         self.ends.len()
     }
 
-    pub(crate) fn arena_len(&self) -> usize {
-        self.arena.len()
+    /// Adds a text without looking whether it is known. From then on the table can't be looked up in any more; its
+    /// order is what a dictionary should have.
+    pub(crate) fn append(&mut self, text: &[u8]) -> u32 {
+        self.slots.clear();
+        self.arena.extend_from_slice(text);
+        self.ends.push(self.arena.len() as u32);
+        self.ends.len() as u32 - 1
+    }
+
+    /// Whether the table was made by [`Interner::append`].
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.slots.is_empty()
     }
 
     pub(crate) fn get(&self, index: u32) -> &[u8] {
@@ -41,10 +51,6 @@ impl Interner {
             self.ends[index - 1] as usize
         };
         &self.arena[from..self.ends[index] as usize]
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
-        (0..self.ends.len()).map(|index| self.get(index as u32))
     }
 
     /// The number of a text, new or known.

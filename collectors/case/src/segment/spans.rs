@@ -8,7 +8,7 @@ use super::attributes::{AttributeLists, AttributeTables, list_levels};
 use super::intern::Interner;
 use super::origins::{Origins, RESOURCE_SCHEMA};
 use super::parquet::{TableFile, Texts, Values};
-use super::trace_index::{self, TraceRange};
+use super::trace_index::{self, TraceStart};
 use crate::ids::{TraceId, hex_into};
 use crate::model::{SpanKind, StatusCode};
 use crate::time::Nanos;
@@ -292,7 +292,7 @@ impl SpanTable {
             ))?;
         }
         let written = file.finish()?;
-        let index = trace_index::write(index, &self.ranges(&order))?;
+        let index = trace_index::write(index, &self.starts(&order))?;
         Ok((written, index))
     }
 
@@ -382,25 +382,20 @@ impl SpanTable {
         )
     }
 
-    fn ranges(&self, order: &[u32]) -> Vec<TraceRange> {
-        let mut ranges: Vec<TraceRange> = Vec::with_capacity(self.trace_ids.len());
+    fn starts(&self, order: &[u32]) -> Vec<TraceStart> {
+        let mut starts = Vec::with_capacity(self.trace_ids.len());
         let mut last = u32::MAX;
         for (place, row) in order.iter().enumerate() {
             let trace = self.rows[*row as usize].trace;
-            if trace == last {
-                if let Some(range) = ranges.last_mut() {
-                    range.rows += 1;
-                }
-            } else {
-                ranges.push(TraceRange {
+            if trace != last {
+                starts.push(TraceStart {
                     fold: self.trace_ids[trace as usize].fold(),
                     first_row: place as u32,
-                    rows: 1,
                 });
                 last = trace;
             }
         }
-        ranges
+        starts
     }
 }
 

@@ -17,6 +17,10 @@ use super::{delta, levels};
 /// Rows in a page. Small enough that a single trace costs little to read, large enough to compress.
 const PAGE_ROWS: usize = 8_192;
 
+/// How hard pages are compressed. Texts are numbered by then: higher levels find next to nothing more.
+const LEVEL: i32 = 1;
+const NUMBERS_LEVEL: i32 = 3;
+
 /// A column's values, without those that are absent.
 pub(crate) enum Values<'a> {
     I64(Vec<i64>),
@@ -35,6 +39,42 @@ pub(crate) enum Values<'a> {
 pub(crate) struct Texts<'a> {
     pub(crate) table: &'a Interner,
     pub(crate) numbers: Vec<u32>,
+}
+
+impl<'a> Texts<'a> {
+    /// The same texts with like ones side by side: those that occur again first, then by `group`. Neighbours in the
+    /// dictionary then share their beginnings, and numbers of texts that occur once simply count up.
+    pub(crate) fn grouped(&self, groups: &[u32]) -> (Interner, Vec<u32>) {
+        let len = self.table.len();
+        let (mut count, mut first, mut group) =
+            (vec![0u32; len], vec![u32::MAX; len], vec![0u32; len]);
+        for (at, (number, of)) in self.numbers.iter().zip(groups).enumerate() {
+            let number = *number as usize;
+            count[number] += 1;
+            if first[number] == u32::MAX {
+                first[number] = at as u32;
+                group[number] = *of;
+            }
+        }
+        let mut order: Vec<u32> = (0..len as u32)
+            .filter(|number| count[*number as usize] > 0)
+            .collect();
+        order.sort_unstable_by_key(|number| {
+            let number = *number as usize;
+            (count[number] == 1, group[number], first[number])
+        });
+        let mut renumbered = vec![0u32; len];
+        let mut table = Interner::default();
+        for number in order {
+            renumbered[number as usize] = table.append(self.table.get(number));
+        }
+        let numbers = self
+            .numbers
+            .iter()
+            .map(|number| renumbered[*number as usize])
+            .collect();
+        (table, numbers)
+    }
 }
 
 /// How values lie in rows: for lists and maps, and where values may be absent.
@@ -61,10 +101,10 @@ pub(super) fn encode(
     values: &Values<'_>,
     levels: &Levels,
     rows: usize,
-    zstd: i32,
 ) -> Result<Encoded> {
     let mut sink = TrackedWrite::new(Vec::new());
-    let mut compressor = Compressor::new(zstd)?;
+    let mut compressor = Compressor::new(LEVEL)?;
+    let mut of_pages = Compressor::for_pages(values)?;
     let dictionary = match values {
         Values::Texts(texts) => Some(Dictionary::of(texts)),
         _ => None,
@@ -79,13 +119,13 @@ pub(super) fn encode(
     };
     let mut writer = SerializedPageWriter::new(&mut sink);
     let dictionary_offset = state.write_dictionary(&mut compressor, &mut writer)?;
-    let encoding = state.choose(&mut compressor, rows);
+    let encoding = state.choose(&mut of_pages, rows);
     let mut offsets = OffsetIndexBuilder::new();
     let (mut data_offset, mut entries, mut first_row) = (None, 0, 0);
     for span in state.pages(rows) {
         let header = state.fill(&span, encoding);
         let raw_len = state.page.len();
-        let packed = compressor.compress(&state.page)?;
+        let packed = of_pages.compress(&state.page)?;
         let num_values = span.entries.len() as u32;
         let page = Page::DataPage {
             buf: packed,
@@ -116,7 +156,7 @@ pub(super) fn encode(
         encodings.push(Encoding::PLAIN);
     }
     let metadata = ColumnChunkMetaData::builder(Arc::clone(column))
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(zstd)?))
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(LEVEL)?))
         .set_encodings(encodings)
         .set_num_values(entries as i64)
         .set_total_compressed_size(bytes.len() as i64)
@@ -145,6 +185,23 @@ impl Compressor {
         Ok(Compressor(zstd::bulk::Compressor::new(level)?))
     }
 
+    fn for_pages(values: &Values<'_>) -> Result<Compressor> {
+        match values {
+            // Random hexadecimal digits hold short matches by chance, which cost more than the digits do: for ids only
+            // matches of a useful length count.
+            Values::Unique { .. } => {
+                let mut compressor = Compressor::new(LEVEL)?;
+                compressor
+                    .0
+                    .set_parameter(zstd::zstd_safe::CParameter::MinMatch(7))?;
+                Ok(compressor)
+            }
+            // Numbers repeat with small changes from row to row, which the lowest level misses.
+            Values::Texts(_) => Compressor::new(NUMBERS_LEVEL),
+            _ => Compressor::new(LEVEL),
+        }
+    }
+
     fn compress(&mut self, raw: &[u8]) -> Result<Bytes> {
         Ok(Bytes::from(self.0.compress(raw)?))
     }
@@ -158,6 +215,12 @@ struct Dictionary {
 
 impl Dictionary {
     fn of(texts: &Texts<'_>) -> Dictionary {
+        if texts.table.is_ordered() {
+            return Dictionary {
+                used: (0..texts.table.len() as u32).collect(),
+                numbers: texts.numbers.clone(),
+            };
+        }
         const UNUSED: u32 = u32::MAX;
         let mut renumbered = vec![UNUSED; texts.table.len()];
         let mut used = Vec::new();

@@ -162,6 +162,30 @@ impl<'a> SpanRows<'a> {
         Ok(read)
     }
 
+    /// The spans of one trace, which stand together from row `first` on.
+    pub(crate) fn read_trace(
+        &mut self,
+        first: usize,
+        id: TraceId,
+        mut each: impl FnMut(Span),
+    ) -> Result<(), CaseError> {
+        if first >= self.table.rows() {
+            return Err(self.table.damaged("its index names rows it does not have"));
+        }
+        for page in self.table.page_of(first)..self.table.pages() {
+            let rows = self.table.page_range(page);
+            let read = self.page(page)?;
+            for row in first.saturating_sub(rows.start)..rows.len() {
+                let trace = TraceId::from_hex(read.trace_id.get(row)).unwrap_or_default();
+                if trace != id {
+                    return Ok(());
+                }
+                each(read.span(row, trace, &mut self.cache));
+            }
+        }
+        Ok(())
+    }
+
     /// Rows `range` of the file that `wanted` likes by trace and start time.
     pub(crate) fn read(
         &mut self,
