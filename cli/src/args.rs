@@ -42,12 +42,19 @@ pub enum Command {
     Logs(commands::logs::LogsArgs),
     /// List metric series (text) or points (JSON).
     Metrics(commands::metrics::MetricsArgs),
+    /// Say what is wrong and why: every rule over a window.
+    Diagnose(commands::diagnose::DiagnoseArgs),
+    /// Explain what a rule means, or list the rules.
+    Explain(commands::explain::ExplainArgs),
     /// Say what a case holds.
     Info(commands::info::InfoArgs),
     /// Check every byte of a case against its hashes.
     Verify(commands::verify::VerifyArgs),
     /// Close a case for good: everything into segments, hashed, read-only.
     Seal(commands::seal::SealArgs),
+    /// Run, load and break the bundled shop.
+    #[command(subcommand)]
+    Shop(commands::shop::ShopCommand),
     /// Print shell completions.
     Completions(commands::completions::CompletionsArgs),
     /// Print or write the man pages.

@@ -3,6 +3,8 @@
 
 pub mod collect;
 pub mod completions;
+pub mod diagnose;
+pub mod explain;
 pub mod filtering;
 pub mod info;
 pub mod logs;
@@ -10,6 +12,7 @@ pub mod man;
 pub mod metrics;
 pub mod newest;
 pub mod seal;
+pub mod shop;
 pub mod trace;
 pub mod traces;
 pub mod verify;
@@ -26,9 +29,12 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Trace(args) => trace::run(&args, console),
         Command::Logs(args) => logs::run(&args, console),
         Command::Metrics(args) => metrics::run(&args, console),
+        Command::Diagnose(args) => diagnose::run(&args, console),
+        Command::Explain(args) => explain::run(&args, console),
         Command::Info(args) => info::run(&args, console),
         Command::Verify(args) => verify::run(&args, console),
         Command::Seal(args) => seal::run(&args, console),
+        Command::Shop(command) => shop::run(command, console),
         Command::Completions(args) => completions::run(&args, console),
         Command::Man(args) => man::run(&args, console),
     }

@@ -1,4 +1,5 @@
 //! Answers as lines, for the command line and the TUI alike. Pure: what is drawn comes in as arguments.
 
 pub mod names;
+pub mod report;
 pub mod waterfall;
