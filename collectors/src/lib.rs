@@ -4,7 +4,9 @@
 //! the command line.
 
 mod delivery;
+pub mod export;
 pub mod fetch;
+pub mod import;
 pub mod otlp;
 pub mod scrape;
 pub mod status;
