@@ -230,11 +230,12 @@ fn streamed_frame(frame: &[u8], output: &mut Output) -> Result<(), DecompressErr
     loop {
         output.make_room()?;
         let (read, written) = (source.pos(), output.bytes.len());
-        let mut target = OutBuffer::around_pos(&mut output.bytes, written);
-        let hint = context
-            .decompress_stream(&mut target, &mut source)
-            .map_err(zstd_error)?;
-        drop(target);
+        let hint = {
+            let mut target = OutBuffer::around_pos(&mut output.bytes, written);
+            context
+                .decompress_stream(&mut target, &mut source)
+                .map_err(zstd_error)?
+        };
         if hint == 0 {
             return output.check();
         }

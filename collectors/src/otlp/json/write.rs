@@ -133,15 +133,13 @@ impl Writer {
             .iter()
             .rposition(|entry| is_alternative(entry) && entry.field != winner);
         if let Some(last_other) = overruled {
-            let mut index = 0;
             let mut kept = base;
-            for at in base..self.entries.len() {
+            for (index, at) in (base..self.entries.len()).enumerate() {
                 let entry = self.entries[at];
                 if index > last_other || !is_alternative(&entry) {
                     self.entries[kept] = entry;
                     kept += 1;
                 }
-                index += 1;
             }
             self.entries.truncate(kept);
         }

@@ -96,7 +96,7 @@ pub enum ReceiverError {
         address: SocketAddr,
         source: std::io::Error,
     },
-    #[error("{address} can be reached from other machines, and {missing} is missing")]
+    #[error("{address} can be reached from other machines, and {missing} missing")]
     Exposed {
         address: SocketAddr,
         missing: &'static str,
@@ -157,9 +157,9 @@ impl ReceiverOptions {
             return Err(ReceiverError::UnusableToken);
         }
         let missing = match (&self.token, &self.tls) {
-            (None, None) => Some("a bearer token and TLS"),
-            (None, Some(_)) => Some("a bearer token"),
-            (Some(_), None) => Some("TLS"),
+            (None, None) => Some("a bearer token and TLS are"),
+            (None, Some(_)) => Some("a bearer token is"),
+            (Some(_), None) => Some("TLS is"),
             (Some(_), Some(_)) => None,
         };
         if let Some(missing) = missing

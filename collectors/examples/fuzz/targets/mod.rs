@@ -1,0 +1,15 @@
+//! What there is to feed. One file a target; each checks by itself what must hold of what it decodes.
+
+mod compression;
+mod otlp_json;
+mod otlp_protobuf;
+
+use crate::harness::Target;
+
+pub(crate) fn all() -> Vec<Target> {
+    vec![
+        otlp_json::target(),
+        otlp_protobuf::target(),
+        compression::target(),
+    ]
+}
