@@ -32,14 +32,17 @@ pub fn hex_into(bytes: &[u8], out: &mut [u8]) {
     }
 }
 
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+/// What each byte stands for as a digit; 255 for those that are none. Millions of ids are read at a time.
+const DIGITS: [u8; 256] = {
+    let mut digits = [255; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[HEX[value] as usize] = value as u8;
+        digits[HEX[value].to_ascii_uppercase() as usize] = value as u8;
+        value += 1;
     }
-}
+    digits
+};
 
 /// Reads hex of either case; `None` on a wrong length or a digit that is none.
 pub fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
@@ -47,10 +50,13 @@ pub fn unhex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
         return None;
     }
     let mut out = [0u8; N];
+    let mut strange = 0;
     for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
+        let (high, low) = (DIGITS[usize::from(pair[0])], DIGITS[usize::from(pair[1])]);
+        strange |= high | low;
+        *byte = high << 4 | low & 15;
     }
-    Some(out)
+    (strange < 16).then_some(out)
 }
 
 macro_rules! id {

@@ -3,8 +3,6 @@
 //! A map column holds text, as in the ClickHouse schema. So that nothing is lost, a letter per attribute says what the
 //! value was: s text, i integer, d double, b boolean, x bytes, a array, m map, e empty.
 
-use std::fmt::Write as _;
-
 use super::intern::Interner;
 use super::parquet::{Levels, TableFile, Texts, Values};
 use crate::CaseError;
@@ -32,44 +30,84 @@ pub(super) struct AttributeTables {
     pub(super) keys: Interner,
     pub(super) values: Interner,
     pub(super) types: Interner,
-    number: String,
+    /// The value last seen under each key.
+    last: Vec<u32>,
+    rendered: String,
 }
 
 impl AttributeTables {
-    fn value(&mut self, value: &AnyView<'_>) -> (u32, u8) {
-        match value {
-            AnyView::Text(value) => return (self.values.intern(value.as_bytes()), b's'),
-            AnyView::Bool(true) => return (self.values.intern(b"true"), b'b'),
-            AnyView::Bool(false) => return (self.values.intern(b"false"), b'b'),
-            _ => {}
-        }
-        self.number.clear();
+    /// Interns a value; the one last seen under the same key is tried first.
+    fn value(&mut self, key: u32, value: &AnyView<'_>) -> (u32, u8) {
         let letter = match value {
+            AnyView::Text(text) => return (self.intern(key, text.as_bytes()), b's'),
+            AnyView::Bool(true) => return (self.intern(key, b"true"), b'b'),
+            AnyView::Bool(false) => return (self.intern(key, b"false"), b'b'),
             AnyView::Int(value) => {
-                // Writing to a String can't fail.
-                let _ = write!(self.number, "{value}");
-                b'i'
+                let mut digits = [0; 20];
+                return (self.intern(key, decimal(*value, &mut digits)), b'i');
             }
             AnyView::Double(value) => {
-                self.number.push_str(&text::double(*value));
+                self.rendered = text::double(*value);
                 b'd'
             }
             AnyView::Bytes(bytes) => {
-                text::base64(bytes, &mut self.number);
+                self.rendered.clear();
+                text::base64(bytes, &mut self.rendered);
                 b'x'
             }
             AnyView::Array(_) => {
-                self.number = text::nested(&value.to_value());
+                self.rendered = text::nested(&value.to_value());
                 b'a'
             }
             AnyView::Map(_) => {
-                self.number = text::nested(&value.to_value());
+                self.rendered = text::nested(&value.to_value());
                 b'm'
             }
-            _ => b'e',
+            AnyView::Empty => {
+                self.rendered.clear();
+                b'e'
+            }
         };
-        (self.values.intern(self.number.as_bytes()), letter)
+        let rendered = std::mem::take(&mut self.rendered);
+        let number = self.intern(key, rendered.as_bytes());
+        self.rendered = rendered;
+        (number, letter)
     }
+
+    fn intern(&mut self, key: u32, text: &[u8]) -> u32 {
+        let key = key as usize;
+        if self.last.len() <= key {
+            self.last.resize(key + 1, UNSEEN);
+        }
+        let last = self.last[key];
+        if last != UNSEEN && self.values.get(last) == text {
+            return last;
+        }
+        let number = self.values.intern(text);
+        self.last[key] = number;
+        number
+    }
+}
+
+const UNSEEN: u32 = u32::MAX;
+
+/// A number's digits; the general formatter costs several times as much.
+fn decimal(value: i64, room: &mut [u8; 20]) -> &[u8] {
+    let mut at = room.len();
+    let mut rest = value.unsigned_abs();
+    loop {
+        at -= 1;
+        room[at] = b'0' + (rest % 10) as u8;
+        rest /= 10;
+        if rest == 0 {
+            break;
+        }
+    }
+    if value < 0 {
+        at -= 1;
+        room[at] = b'-';
+    }
+    &room[at..]
 }
 
 impl AttributeLists {
@@ -80,9 +118,21 @@ impl AttributeLists {
     /// Adds a list as it stands in a request.
     pub(super) fn push(&mut self, pairs: &[KeyValueView<'_>], tables: &mut AttributeTables) {
         self.letters.clear();
-        for pair in pairs {
-            let (value, letter) = tables.value(&pair.value);
-            self.keys.push(tables.keys.intern(pair.key.as_bytes()));
+        // Lists of the same kind of span come with the same keys in the same places, and often the same values: a look
+        // at the last list saves most look-ups.
+        let previous = self
+            .ends
+            .len()
+            .checked_sub(1)
+            .map_or(0..0, |last| self.range(last));
+        for (i, pair) in pairs.iter().enumerate() {
+            let guess = previous.clone().nth(i).map(|at| self.keys[at]);
+            let key = match guess {
+                Some(guess) if tables.keys.get(guess) == pair.key.as_bytes() => guess,
+                _ => tables.keys.intern(pair.key.as_bytes()),
+            };
+            let (value, letter) = tables.value(key, &pair.value);
+            self.keys.push(key);
             self.values.push(value);
             self.letters.push(letter);
         }
@@ -93,24 +143,24 @@ impl AttributeLists {
     pub(super) fn push_owned(&mut self, pairs: &Attributes, tables: &mut AttributeTables) {
         self.letters.clear();
         for (key, value) in pairs.iter() {
+            let key = tables.keys.intern(key.as_bytes());
             let (value, letter) = match value {
-                Value::Empty => tables.value(&AnyView::Empty),
-                Value::Text(text) => tables.value(&AnyView::Text(text)),
-                Value::Bool(value) => tables.value(&AnyView::Bool(*value)),
-                Value::Int(value) => tables.value(&AnyView::Int(*value)),
-                Value::Double(value) => tables.value(&AnyView::Double(*value)),
-                Value::Bytes(bytes) => tables.value(&AnyView::Bytes(bytes)),
+                Value::Empty => tables.value(key, &AnyView::Empty),
+                Value::Text(text) => tables.value(key, &AnyView::Text(text)),
+                Value::Bool(value) => tables.value(key, &AnyView::Bool(*value)),
+                Value::Int(value) => tables.value(key, &AnyView::Int(*value)),
+                Value::Double(value) => tables.value(key, &AnyView::Double(*value)),
+                Value::Bytes(bytes) => tables.value(key, &AnyView::Bytes(bytes)),
                 nested => {
-                    let text = text::nested(nested);
                     let letter = if matches!(nested, Value::Map(_)) {
                         b'm'
                     } else {
                         b'a'
                     };
-                    (tables.values.intern(text.as_bytes()), letter)
+                    (tables.intern(key, text::nested(nested).as_bytes()), letter)
                 }
             };
-            self.keys.push(tables.keys.intern(key.as_bytes()));
+            self.keys.push(key);
             self.values.push(value);
             self.letters.push(letter);
         }

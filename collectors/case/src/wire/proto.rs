@@ -23,6 +23,45 @@ impl WireError {
     }
 }
 
+/// Errors are built out of line, so that the way without them stays short.
+#[cold]
+#[inline(never)]
+fn fault(reason: &'static str, at: &[u8]) -> WireError {
+    WireError::new(reason, at)
+}
+
+/// Text that is valid UTF-8. Nearly all of it is ASCII, and most of it is shorter than what the standard library's
+/// check needs to get going.
+#[inline(always)]
+fn utf8(bytes: &[u8]) -> Option<&str> {
+    let word = |at: usize| {
+        bytes[at..]
+            .first_chunk()
+            .map_or(0, |chunk| u64::from_ne_bytes(*chunk))
+    };
+    let mut seen = 0u64;
+    if bytes.len() >= 8 {
+        let mut at = 0;
+        while at + 8 <= bytes.len() {
+            seen |= word(at);
+            at += 8;
+        }
+        // The last word overlaps the one before it.
+        seen |= word(bytes.len() - 8);
+    } else {
+        for byte in bytes {
+            seen |= u64::from(*byte);
+        }
+    }
+    if seen & 0x8080_8080_8080_8080 == 0 {
+        // SAFETY: no byte has its highest bit set, so this is ASCII, and ASCII is UTF-8.
+        #[allow(unsafe_code)]
+        let text = unsafe { std::str::from_utf8_unchecked(bytes) };
+        return Some(text);
+    }
+    std::str::from_utf8(bytes).ok()
+}
+
 /// A field's value as the wire has it.
 #[derive(Debug, Clone, Copy)]
 pub enum Raw<'a> {
@@ -43,44 +82,58 @@ impl<'a> Fields<'a> {
         Fields { rest: message }
     }
 
-    /// The next field's number and value.
-    #[inline]
+    /// The next field's number and value. Inlined wherever it is used: this is where the time of a walk goes, and
+    /// callers want its answer in registers.
+    #[inline(always)]
     pub fn next(&mut self) -> Result<Option<(u32, Raw<'a>)>, WireError> {
-        if self.rest.is_empty() {
-            return Ok(None);
-        }
         let start = self.rest;
-        let tag = self.varint()?;
-        let number = u32::try_from(tag >> 3).unwrap_or(0);
-        if number == 0 || number > 0x1fff_ffff {
-            return Err(WireError::new("field number out of range", start));
-        }
+        let tag = match start {
+            [] => return Ok(None),
+            [tag @ 8..=127, rest @ ..] => {
+                self.rest = rest;
+                u32::from(*tag)
+            }
+            _ => self.long_tag()?,
+        };
         let raw = match tag & 7 {
             0 => Raw::Varint(self.varint()?),
             1 => Raw::Fixed64(u64::from_le_bytes(self.fixed()?)),
             2 => {
                 let len = self.varint()?;
-                let len = usize::try_from(len)
-                    .ok()
-                    .filter(|len| *len <= self.rest.len())
-                    .ok_or(WireError::new("length runs past the end", start))?;
-                let (value, rest) = self.rest.split_at(len);
+                if len > self.rest.len() as u64 {
+                    return Err(fault("length runs past the end", start));
+                }
+                let (value, rest) = self.rest.split_at(len as usize);
                 self.rest = rest;
                 Raw::Bytes(value)
             }
             5 => Raw::Fixed32(u32::from_le_bytes(self.fixed()?)),
             // Groups have been deprecated since before OTLP was born; nobody sends them in good faith.
-            _ => return Err(WireError::new("unsupported wire type", start)),
+            _ => return Err(fault("unsupported wire type", start)),
         };
-        Ok(Some((number, raw)))
+        Ok(Some((tag >> 3, raw)))
     }
 
-    #[inline]
+    #[cold]
+    fn long_tag(&mut self) -> Result<u32, WireError> {
+        let start = self.rest;
+        let tag = self.varint()?;
+        match u32::try_from(tag) {
+            Ok(tag) if tag >> 3 != 0 => Ok(tag),
+            _ => Err(fault("field number out of range", start)),
+        }
+    }
+
+    #[inline(always)]
     fn varint(&mut self) -> Result<u64, WireError> {
         match self.rest {
             [byte @ 0..=127, rest @ ..] => {
                 self.rest = rest;
                 Ok(u64::from(*byte))
+            }
+            [low @ 128..=255, high @ 0..=127, rest @ ..] => {
+                self.rest = rest;
+                Ok(u64::from(*low & 127) | u64::from(*high) << 7)
             }
             _ => self.long_varint(),
         }
@@ -106,7 +159,7 @@ impl<'a> Fields<'a> {
         Err(WireError::new(reason, self.rest))
     }
 
-    #[inline]
+    #[inline(always)]
     fn fixed<const N: usize>(&mut self) -> Result<[u8; N], WireError> {
         let (value, rest) = self.rest.split_first_chunk::<N>().ok_or(WireError::new(
             "fixed-width number runs past the end",
@@ -143,52 +196,52 @@ pub fn packed_fixed64(bytes: &[u8], mut each: impl FnMut(u64)) -> Result<(), Wir
 impl<'a> Raw<'a> {
     const MISTYPED: &'static str = "field has another type than OTLP gives it";
 
-    #[inline]
+    #[inline(always)]
     pub fn bytes(self, near: &Fields<'a>) -> Result<&'a [u8], WireError> {
         match self {
             Raw::Bytes(bytes) => Ok(bytes),
-            _ => Err(WireError::new(Self::MISTYPED, near.rest)),
+            _ => Err(fault(Self::MISTYPED, near.rest)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn text(self, near: &Fields<'a>) -> Result<&'a str, WireError> {
         let bytes = self.bytes(near)?;
-        std::str::from_utf8(bytes).map_err(|_| WireError::new("text is not UTF-8", bytes))
+        utf8(bytes).ok_or_else(|| fault("text is not UTF-8", bytes))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn varint(self, near: &Fields<'a>) -> Result<u64, WireError> {
         match self {
             Raw::Varint(value) => Ok(value),
-            _ => Err(WireError::new(Self::MISTYPED, near.rest)),
+            _ => Err(fault(Self::MISTYPED, near.rest)),
         }
     }
 
     /// A 32-bit unsigned number sent as a varint; the upper half is cut off, as protobuf asks for.
-    #[inline]
+    #[inline(always)]
     pub fn uint32(self, near: &Fields<'a>) -> Result<u32, WireError> {
         Ok((self.varint(near)? & 0xffff_ffff) as u32)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn fixed64(self, near: &Fields<'a>) -> Result<u64, WireError> {
         match self {
             Raw::Fixed64(value) => Ok(value),
-            _ => Err(WireError::new(Self::MISTYPED, near.rest)),
+            _ => Err(fault(Self::MISTYPED, near.rest)),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn double(self, near: &Fields<'a>) -> Result<f64, WireError> {
         self.fixed64(near).map(f64::from_bits)
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn fixed32(self, near: &Fields<'a>) -> Result<u32, WireError> {
         match self {
             Raw::Fixed32(value) => Ok(value),
-            _ => Err(WireError::new(Self::MISTYPED, near.rest)),
+            _ => Err(fault(Self::MISTYPED, near.rest)),
         }
     }
 }

@@ -46,22 +46,20 @@ impl<'a> Texts<'a> {
     /// dictionary then share their beginnings, and numbers of texts that occur once simply count up.
     pub(crate) fn grouped(&self, groups: &[u32]) -> (Interner, Vec<u32>) {
         let len = self.table.len();
-        let (mut count, mut first, mut group) =
-            (vec![0u32; len], vec![u32::MAX; len], vec![0u32; len]);
-        for (at, (number, of)) in self.numbers.iter().zip(groups).enumerate() {
-            let number = *number as usize;
-            count[number] += 1;
-            if first[number] == u32::MAX {
-                first[number] = at as u32;
-                group[number] = *of;
+        let (mut count, mut group) = (vec![0u32; len], vec![0u32; len]);
+        let mut order = Vec::new();
+        for (number, of) in self.numbers.iter().zip(groups) {
+            let at = *number as usize;
+            count[at] += 1;
+            if count[at] == 1 {
+                group[at] = *of;
+                order.push(*number);
             }
         }
-        let mut order: Vec<u32> = (0..len as u32)
-            .filter(|number| count[*number as usize] > 0)
-            .collect();
-        order.sort_unstable_by_key(|number| {
-            let number = *number as usize;
-            (count[number] == 1, group[number], first[number])
+        // `order` is that of first use, and the sort is stable.
+        order.sort_by_key(|number| {
+            let at = *number as usize;
+            (count[at] == 1, group[at])
         });
         let mut renumbered = vec![0u32; len];
         let mut table = Interner::default();
