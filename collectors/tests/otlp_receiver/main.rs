@@ -5,6 +5,7 @@
 mod connections;
 mod grpc;
 mod hostile;
+mod kept;
 mod lifecycle;
 mod plain_http;
 mod support;

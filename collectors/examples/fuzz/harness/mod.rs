@@ -48,7 +48,7 @@ const LONGEST: usize = 64 << 10;
 /// An input that takes longer than this, small as it is, is a failure.
 const TOO_SLOW: Duration = Duration::from_secs(10);
 
-/// Starting points, beyond which new answers are only counted.
+/// Kinds of answer that are remembered, each with the first input that had it.
 const MOST_KEPT: usize = 4096;
 
 fn manifest() -> PathBuf {
@@ -111,7 +111,7 @@ pub(crate) fn campaign(target: &Target, seeds: &[Vec<u8>], bounds: Bounds, seed:
         report.slowest = report.slowest.max(started.elapsed());
         match outcome {
             Ok(answer) => {
-                if answers.insert(answer) && kept.len() < MOST_KEPT {
+                if answers.len() < MOST_KEPT && answers.insert(answer) {
                     kept.push(input);
                 }
             }

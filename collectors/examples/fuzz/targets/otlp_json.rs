@@ -57,7 +57,11 @@ fn run(input: &[u8]) -> Result<String, String> {
                 round_trip(signal, &protobuf)?;
                 answers.push_str("taken;");
             }
-            Err(error) => answers.push_str(&error.reason),
+            Err(error) => {
+                // Reasons quote the input; what is quoted makes no other kind of answer.
+                answers.extend(error.reason.split(['"', '`']).step_by(2));
+                answers.extend(error.path.rsplit('.').next());
+            }
         }
     }
     Ok(answers)

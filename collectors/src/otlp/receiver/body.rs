@@ -159,6 +159,8 @@ impl Reading {
     /// again as the limit, and not for long.
     pub(super) async fn drain(mut self) {
         const PATIENCE: Duration = Duration::from_secs(2);
+        // What was read is forgotten already.
+        self.share.shrink_to(0);
         self.deadline = self.deadline.min(Instant::now() + PATIENCE);
         let mut left = self.limit;
         while let Ok(Some(piece)) = self.frame().await {

@@ -71,10 +71,15 @@ pub(super) async fn serve(
     match &serving.tls {
         None => run(stream, &serving, activity, overloaded).await,
         Some(tls) => {
+            let mut stopping = serving.stopping.clone();
+            let handshake = timeout(serving.shared.timeouts.header, tls.accept(stream));
             // A client that can't shake hands is none of ours; there is nobody to tell.
-            if let Ok(Ok(stream)) =
-                timeout(serving.shared.timeouts.header, tls.accept(stream)).await
-            {
+            let shaken = tokio::select! {
+                shaken = handshake => shaken,
+                () = stopped(&mut stopping) => return,
+                () = activity.told_to_go() => return,
+            };
+            if let Ok(Ok(stream)) = shaken {
                 run(stream, &serving, activity, overloaded).await;
             }
         }
