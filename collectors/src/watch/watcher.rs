@@ -7,7 +7,7 @@ use case::signal::{RegistryEvent, RegistrySnapshot};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use super::books::{self, LEDGERS};
+use super::books;
 use super::shop::ShopRegistry;
 use super::source::RegistrySource;
 use super::{events, probes, snapshots};
@@ -37,9 +37,12 @@ pub struct WatchOptions {
     pub max_instances: usize,
     pub caches_every: Duration,
     pub sagas_every: Duration,
+    /// Finished sagas are looked for this often, where the debug API lists them.
+    pub saga_history_every: Duration,
     pub ledgers_every: Duration,
     /// Ledgers are read whole this often, and from the last look on in between.
     pub ledger_sweep_every: Duration,
+    /// Ledgers to read; none given means all that the debug API lists.
     pub ledgers: Vec<String>,
     /// Keys whose last content is remembered, for each of sagas and ledgers.
     pub remembered_rows: usize,
@@ -67,9 +70,10 @@ impl Default for WatchOptions {
             max_instances: 2000,
             caches_every: Duration::from_secs(5),
             sagas_every: Duration::from_secs(1),
+            saga_history_every: Duration::from_secs(3),
             ledgers_every: Duration::from_secs(2),
-            ledger_sweep_every: Duration::from_secs(30),
-            ledgers: LEDGERS.iter().map(|name| (*name).to_owned()).collect(),
+            ledger_sweep_every: Duration::from_secs(10),
+            ledgers: Vec::new(),
             remembered_rows: 200_000,
             timeout: Duration::from_secs(5),
             body_bytes: 32 << 20,
@@ -206,7 +210,7 @@ impl Watcher {
         })
     }
 
-    /// Per task (`registry snapshot`, `registry events`, `probes`, `caches`, `sagas`, `ledger NAME`) what worked, what
+    /// Per task (`registry snapshot`, `registry events`, `probes`, `caches`, `sagas`, `ledgers`, `ledger NAME`) what worked, what
     /// failed, what was lost.
     pub fn status(&self) -> &Board {
         &self.board

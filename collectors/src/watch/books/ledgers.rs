@@ -14,12 +14,12 @@ use super::super::fields::{get_json, rows, text};
 use super::super::memory::{Memory, print};
 use super::super::source::SourceError;
 use super::super::watcher::{Shared, stopping, unless_stopped};
-use super::{Found, VOLATILE, keep};
+use super::{Found, OVERLAP, VOLATILE, keep};
 use crate::fetch::Endpoint;
 use crate::status::now;
 
-/// The ledgers the shop keeps.
-pub(in super::super) const LEDGERS: [&str; 10] = [
+/// What is read where the API doesn't say which ledgers there are.
+const USUAL: [&str; 10] = [
     "orders",
     "payments",
     "stock",
@@ -31,6 +31,11 @@ pub(in super::super) const LEDGERS: [&str; 10] = [
     "inbox",
     "idempotency",
 ];
+
+/// Ledgers that are read, however many there are.
+const MAX_LEDGERS: usize = 64;
+
+const TASK: &str = "ledgers";
 
 /// How one ledger was last read.
 struct Ledger {
@@ -44,26 +49,42 @@ struct Ledger {
     whole_only: bool,
 }
 
+impl Ledger {
+    fn new(name: String, keys: usize) -> Ledger {
+        Ledger {
+            task: format!("ledger {name}"),
+            name,
+            memory: Memory::new(keys),
+            looked: None,
+            swept: None,
+            whole_only: false,
+        }
+    }
+}
+
 pub(in super::super) async fn watch_ledgers(
     shared: Arc<Shared>,
     debug: Endpoint,
     mut stop: watch::Receiver<bool>,
 ) {
-    let count = shared.options.ledgers.len().max(1);
-    let mut ledgers: Vec<Ledger> = shared
-        .options
-        .ledgers
-        .iter()
-        .map(|name| Ledger {
-            name: name.clone(),
-            task: format!("ledger {name}"),
-            memory: Memory::new(shared.options.remembered_rows / count),
-            looked: None,
-            swept: None,
-            whole_only: false,
-        })
-        .collect();
+    let mut ledgers: Vec<Ledger> = Vec::new();
+    let mut listed: Option<Instant> = None;
     loop {
+        if listed.is_none_or(|at| at.elapsed() >= shared.options.ledger_sweep_every) {
+            let Some(names) = unless_stopped(&mut stop, names(&shared, &debug)).await else {
+                return;
+            };
+            for name in names {
+                if !ledgers.iter().any(|ledger| ledger.name == name) && ledgers.len() < MAX_LEDGERS
+                {
+                    ledgers.push(Ledger::new(
+                        name,
+                        shared.options.remembered_rows / USUAL.len(),
+                    ));
+                }
+            }
+            listed = Some(Instant::now());
+        }
         for ledger in &mut ledgers {
             if read_once(&shared, &debug, ledger, &mut stop)
                 .await
@@ -83,6 +104,62 @@ pub(in super::super) async fn watch_ledgers(
     }
 }
 
+/// The ledgers there are: those asked for, else those the API lists, else the usual ones.
+async fn names(shared: &Shared, debug: &Endpoint) -> Vec<String> {
+    if !shared.options.ledgers.is_empty() {
+        return shared.options.ledgers.clone();
+    }
+    let usual = || USUAL.iter().map(|name| (*name).to_owned()).collect();
+    let answer = match debug.join("/debug/ledgers") {
+        Ok(endpoint) => get_json(&endpoint, &shared.bounds())
+            .await
+            .map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match answer.and_then(|document| listed_names(&document)) {
+        Ok(names) => {
+            shared.board.worked(TASK);
+            names
+        }
+        Err(reason) => {
+            shared.board.failed(
+                TASK,
+                format!("which ledgers there are isn't known: {reason}"),
+            );
+            usual()
+        }
+    }
+}
+
+/// Names in an answer: a list of them, or an object that has them as keys, either perhaps under `ledgers`.
+pub(super) fn listed_names(document: &Value) -> Result<Vec<String>, String> {
+    let list = document.get("ledgers").unwrap_or(document);
+    let names: Vec<String> = match list {
+        Value::Array(names) => names
+            .iter()
+            .filter_map(|name| name.as_str().map(str::to_owned))
+            .collect(),
+        Value::Object(names) => names.keys().cloned().collect(),
+        _ => Vec::new(),
+    };
+    // They become paths of requests.
+    let fine = |name: &String| {
+        (1..=64).contains(&name.len())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
+    };
+    let names: Vec<String> = names
+        .into_iter()
+        .filter(fine)
+        .filter(|name| name != "check")
+        .collect();
+    if names.is_empty() {
+        return Err("no names are listed".into());
+    }
+    Ok(names)
+}
+
 /// Reads one ledger once; `None` when it is time to stop.
 async fn read_once(
     shared: &Shared,
@@ -90,8 +167,6 @@ async fn read_once(
     ledger: &mut Ledger,
     stop: &mut watch::Receiver<bool>,
 ) -> Option<()> {
-    // Rows of the last moments may have been committed after they were dated.
-    const OVERLAP: u64 = 10_000_000_000;
     let seen = now();
     let sweep = ledger.whole_only
         || ledger
@@ -180,6 +255,7 @@ async fn read_once(
 pub(super) fn ledger_key(ledger: &str, row: &Value, print: u64) -> String {
     let columns: &[&str] = match ledger {
         "orders" => &["order_id"],
+        "order_history" => &["order_id", "seq", "version", "status"],
         "payments" => &["payment_id"],
         "stock" => &["product_id"],
         "reservations" => &["reservation_id", "product_id"],

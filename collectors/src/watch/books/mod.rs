@@ -3,17 +3,22 @@
 mod ledgers;
 mod sagas;
 
+use std::collections::HashMap;
+
 use case::Signal;
 use serde::Serialize;
 
 use super::memory::Memory;
 use super::watcher::Shared;
 
-pub(super) use ledgers::{LEDGERS, watch_ledgers};
+pub(super) use ledgers::watch_ledgers;
 pub(super) use sagas::watch_sagas;
 
 /// Fields that change while nothing happens: ages, and leases that are renewed.
 const VOLATILE: &[&str] = &["age", "age_ms", "age_s", "age_seconds", "lease_expires_at"];
+
+/// How far before the last look `since` goes: rows of the last moments may have been committed after they were dated.
+const OVERLAP: u64 = 10_000_000_000;
 
 /// A row with the key and print to remember once the case has it.
 struct Found<T> {
@@ -30,11 +35,13 @@ async fn keep<T: Serialize>(
     memory: &mut Memory,
     found: Vec<Found<T>>,
 ) -> bool {
-    let mut marks = Vec::new();
+    let mut marks = HashMap::new();
     let mut rows = Vec::new();
     for found in found {
-        if !memory.knows(&found.key, found.print) {
-            marks.push((found.key, found.print));
+        // One answer may list a row that another has listed just before.
+        let told = marks.get(&found.key) == Some(&found.print);
+        if !told && !memory.knows(&found.key, found.print) {
+            marks.insert(found.key, found.print);
             rows.push(found.row);
         }
     }

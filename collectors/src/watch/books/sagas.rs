@@ -1,4 +1,4 @@
-//! Sagas: their rows, steps and journal records, and the moment one leaves the active list.
+//! Sagas: their rows, steps and journal records, active, failed and, where the API lists them, finished ones.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -8,87 +8,121 @@ use case::signal::JournalRecord;
 use case::{Nanos, Signal};
 use serde_json::{Map, Value};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::super::fields::{get_json, moment, number, required, rows, text, trace_id};
 use super::super::memory::{Memory, print};
+use super::super::source::SourceError;
 use super::super::watcher::{Shared, stopping, unless_stopped};
-use super::{Found, VOLATILE, keep};
-use crate::fetch::Endpoint;
+use super::{Found, OVERLAP, VOLATILE, keep};
+use crate::fetch::{Endpoint, EndpointError};
 use crate::status::now;
 
 const SAGAS: &str = "sagas";
+
+/// The lists a debug API has. `all` is more than it must have; where it exists, finished sagas are read from it.
+struct Lists {
+    active: Endpoint,
+    failed: Endpoint,
+    all: Endpoint,
+}
+
+impl Lists {
+    fn of(debug: &Endpoint) -> Result<Lists, EndpointError> {
+        Ok(Lists {
+            active: debug.join("/debug/sagas/active")?,
+            failed: debug.join("/debug/sagas/failed")?,
+            all: debug.join("/debug/sagas/all")?,
+        })
+    }
+
+    /// All sagas that changed after a moment; a server that doesn't know `since` answers with all it has.
+    fn changed_after(&self, moment: Option<Nanos>) -> Endpoint {
+        let mut all = self.all.clone();
+        if let Some(moment) = moment {
+            all.path = format!("{}?since={}", all.path, moment.saturating_sub(OVERLAP));
+        }
+        all
+    }
+}
+
+/// How finished sagas are learnt of.
+enum History {
+    /// Not asked yet, or asked without an answer that tells.
+    Unknown,
+    /// From the list of all; when it was last read whole.
+    Listed { looked: Nanos, at: Instant },
+    /// There is no such list: a saga that leaves the active ones has finished, and that is all one learns.
+    Absent,
+}
 
 pub(in super::super) async fn watch_sagas(
     shared: Arc<Shared>,
     debug: Endpoint,
     mut stop: watch::Receiver<bool>,
 ) {
-    let (active, failed) = match (
-        debug.join("/debug/sagas/active"),
-        debug.join("/debug/sagas/failed"),
-    ) {
-        (Ok(active), Ok(failed)) => (active, failed),
-        (Err(error), _) | (_, Err(error)) => return shared.board.failed(SAGAS, error.to_string()),
+    let lists = match Lists::of(&debug) {
+        Ok(lists) => lists,
+        Err(error) => return shared.board.failed(SAGAS, error.to_string()),
     };
     let mut memory = Memory::new(shared.options.remembered_rows);
     let mut running: BTreeSet<String> = BTreeSet::new();
+    let mut history = History::Unknown;
     loop {
         let seen = now();
         let bounds = shared.bounds();
-        let both = async {
-            // Active first: a saga that fails in between is then seen twice rather than not at all.
-            let first = get_json(&active, &bounds).await;
-            (first, get_json(&failed, &bounds).await)
+        let since = match history {
+            History::Unknown => Some(None),
+            History::Listed { looked, at } => {
+                (at.elapsed() >= shared.options.saga_history_every).then_some(Some(looked))
+            }
+            History::Absent => None,
         };
-        let Some((first, second)) = unless_stopped(&mut stop, both).await else {
+        let all = since.map(|since| lists.changed_after(since));
+        let round = async {
+            // Active first: a saga that fails in between is then seen twice rather than not at all.
+            let active = get_json(&lists.active, &bounds).await;
+            let failed = get_json(&lists.failed, &bounds).await;
+            let all = match &all {
+                Some(all) => Some((all, get_json(all, &bounds).await)),
+                None => None,
+            };
+            (active, failed, all)
+        };
+        let Some((active, failed, all)) = unless_stopped(&mut stop, round).await else {
             return;
         };
-        let mut complete = true;
         let mut found = Vec::new();
-        let mut listed = [BTreeSet::new(), BTreeSet::new()];
-        for ((endpoint, answer), ids) in [(&active, first), (&failed, second)]
-            .into_iter()
-            .zip(&mut listed)
-        {
-            let sagas = answer
-                .map_err(|error| error.to_string())
-                .and_then(|document| {
-                    rows(document, &["sagas"]).map_err(|reason| format!("{endpoint}: {reason}"))
-                });
-            let sagas = match sagas {
-                Ok(sagas) => sagas,
-                Err(reason) => {
-                    shared.board.failed(SAGAS, reason);
-                    complete = false;
-                    continue;
-                }
-            };
-            for (index, saga) in sagas.into_iter().enumerate() {
-                match read_saga(saga, seen, &endpoint.to_string(), &mut found) {
-                    Ok(id) => {
-                        ids.insert(id);
-                    }
-                    Err(reason) => {
-                        complete = false;
-                        shared
-                            .board
-                            .complain(SAGAS, format!("{endpoint}: saga {}: {reason}", index + 1));
-                    }
-                }
+        let mut listed_all = false;
+        match all {
+            Some((_, Err(SourceError::Status { status: 404, .. }))) => history = History::Absent,
+            Some((endpoint, answer)) => {
+                listed_all = read_list(&shared, endpoint, answer, seen, &mut found).is_some();
             }
+            None => {}
         }
-        let [now_active, now_failed] = listed;
-        if complete {
+        let now_active = read_list(&shared, &lists.active, active, seen, &mut found);
+        let now_failed = read_list(&shared, &lists.failed, failed, seen, &mut found);
+        let both = now_active.zip(now_failed);
+        if let Some((active, failed)) = &both {
             shared.board.worked(SAGAS);
-            for saga in running
-                .difference(&now_active)
-                .filter(|saga| !now_failed.contains(*saga))
-            {
-                found.push(ended(saga, seen, &active));
+            if matches!(history, History::Absent) {
+                let gone = running
+                    .difference(active)
+                    .filter(|saga| !failed.contains(*saga));
+                found.extend(gone.map(|saga| left_active(saga, seen, &lists.active)));
             }
         }
-        if keep(&shared, SAGAS, Signal::Journal, &mut memory, found).await && complete {
-            running = now_active;
+        if keep(&shared, SAGAS, Signal::Journal, &mut memory, found).await {
+            if let Some((active, _)) = both {
+                running = active;
+            }
+            if listed_all {
+                history = History::Listed {
+                    looked: seen,
+                    at: Instant::now(),
+                };
+            }
         }
         if stopping(
             &mut stop,
@@ -101,8 +135,47 @@ pub(in super::super) async fn watch_sagas(
     }
 }
 
-/// A saga that was active and is now listed nowhere: it completed, and only its absence says so.
-fn ended(saga: &str, seen: Nanos, source: &Endpoint) -> Found<JournalRecord> {
+/// The ids a list names, its rows added to `found`; `None`, and said, when it could not be read whole.
+fn read_list(
+    shared: &Shared,
+    endpoint: &Endpoint,
+    answer: Result<Value, SourceError>,
+    seen: Nanos,
+    found: &mut Vec<Found<JournalRecord>>,
+) -> Option<BTreeSet<String>> {
+    let listed = answer
+        .map_err(|error| error.to_string())
+        .and_then(|document| {
+            rows(document, &["sagas"]).map_err(|reason| format!("{endpoint}: {reason}"))
+        });
+    let listed = match listed {
+        Ok(listed) => listed,
+        Err(reason) => {
+            shared.board.failed(SAGAS, reason);
+            return None;
+        }
+    };
+    let mut ids = BTreeSet::new();
+    let mut whole = true;
+    for (index, saga) in listed.into_iter().enumerate() {
+        match read_saga(saga, seen, &endpoint.to_string(), found) {
+            Ok(id) => {
+                ids.insert(id);
+            }
+            Err(reason) => {
+                whole = false;
+                let number = index + 1;
+                shared
+                    .board
+                    .complain(SAGAS, format!("{endpoint}: saga {number}: {reason}"));
+            }
+        }
+    }
+    whole.then_some(ids)
+}
+
+/// A saga that was active and is now listed nowhere: it finished, and only its absence says so.
+fn left_active(saga: &str, seen: Nanos, source: &Endpoint) -> Found<JournalRecord> {
     Found {
         key: format!("ended/{saga}"),
         print: seen.0,

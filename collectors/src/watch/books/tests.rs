@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::super::fields::{self, moment, trace_id};
 use super::super::memory::print;
 use super::VOLATILE;
-use super::ledgers::ledger_key;
+use super::ledgers::{ledger_key, listed_names};
 use super::sagas::read_saga;
 use crate::watch::memory::Memory;
 
@@ -172,4 +172,19 @@ fn json_that_would_fill_the_memory_is_refused() {
             .unwrap_err()
             .contains("sagas")
     );
+}
+
+#[test]
+fn ledger_names_are_read_in_every_shape_and_only_those_fit_for_a_path() {
+    let read = |value: Value| listed_names(&value);
+    let both = Ok(vec!["orders".to_owned(), "stock".to_owned()]);
+    assert_eq!(read(json!(["orders", "stock"])), both);
+    assert_eq!(
+        read(json!({"ledgers": ["orders", "../x", "", 5, "stock", "check"]})),
+        both
+    );
+    assert_eq!(read(json!({"orders": [], "stock": {"rows": 1}})), both);
+    for value in [json!([]), json!({}), json!("orders"), json!({"ledgers": 5})] {
+        assert!(read(value.clone()).is_err(), "{value}");
+    }
 }

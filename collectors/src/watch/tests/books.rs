@@ -239,3 +239,106 @@ async fn a_server_that_does_not_understand_since_is_read_whole() {
     );
     assert_eq!(sink.rows::<LedgerRow>(Signal::Ledger).len(), 1);
 }
+
+#[tokio::test]
+async fn finished_sagas_come_from_the_list_of_all_where_there_is_one() {
+    let saga = |id: &str, status: &str| json!({"saga_id": id, "status": status, "updated_at": "2026-11-20T10:00:01Z"});
+    let list = |sagas: Vec<Value>| Reply::json(&json!(sagas));
+    let pages = Arc::new(Mutex::new(BTreeMap::from([
+        (
+            "/debug/sagas/active".to_owned(),
+            list(vec![saga("sg_2", "running")]),
+        ),
+        ("/debug/sagas/failed".to_owned(), list(vec![])),
+        (
+            "/debug/sagas/all".to_owned(),
+            list(vec![saga("sg_1", "completed"), saga("sg_2", "running")]),
+        ),
+    ])));
+    let server = Server::start(debug_api(&pages)).await;
+    let sink = Arc::new(Recorder::default());
+    let watcher = start(None, Some(server.url("")), &sink);
+    let rows = || sink.rows::<JournalRecord>(Signal::Journal);
+    until("both sagas", || (rows().len() == 2).then_some(())).await;
+    pages.lock().unwrap().extend([
+        ("/debug/sagas/active".to_owned(), list(vec![])),
+        (
+            "/debug/sagas/all".to_owned(),
+            list(vec![saga("sg_2", "completed")]),
+        ),
+    ]);
+    until("the end of the second", || {
+        (rows().len() == 3).then_some(())
+    })
+    .await;
+    let asked = server.seen().len();
+    until("more looks", || {
+        (server.seen().len() > asked + 30).then_some(())
+    })
+    .await;
+    watcher.stop().await;
+    let told: Vec<(String, String, Value)> = rows()
+        .into_iter()
+        .map(|row| (row.kind, row.saga_id, row.fields["status"].clone()))
+        .collect();
+    let expected = [
+        ("sg_1", "completed"),
+        ("sg_2", "running"),
+        ("sg_2", "completed"),
+    ]
+    .map(|(id, status)| ("saga".to_owned(), id.to_owned(), json!(status)));
+    assert_eq!(
+        told, expected,
+        "nothing is told of absence where presence can be read"
+    );
+    assert!(
+        server
+            .seen()
+            .iter()
+            .any(|asked| asked.starts_with("/debug/sagas/all?since=20")),
+        "reads on from the last look"
+    );
+}
+
+#[tokio::test]
+async fn the_ledgers_are_those_the_api_lists() {
+    let pages = Arc::new(Mutex::new(BTreeMap::from([
+        (
+            "/debug/ledgers".to_owned(),
+            Reply::json(&json!({"ledgers": {"orders": ["order-management"], "gifts": []}})),
+        ),
+        (
+            "/debug/ledgers/orders".to_owned(),
+            Reply::json(&json!([{"order_id": "o1"}])),
+        ),
+        (
+            "/debug/ledgers/gifts".to_owned(),
+            Reply::json(&json!([{"id": "g1"}])),
+        ),
+    ])));
+    let server = Server::start(debug_api(&pages)).await;
+    let sink = Arc::new(Recorder::default());
+    let watcher = start(None, Some(server.url("")), &sink);
+    let rows: Vec<LedgerRow> = until("both ledgers", || {
+        let rows: Vec<LedgerRow> = sink.rows(Signal::Ledger);
+        (rows.len() == 2).then_some(rows)
+    })
+    .await;
+    watcher.stop().await;
+    let mut told: Vec<(String, String)> =
+        rows.into_iter().map(|row| (row.ledger, row.key)).collect();
+    told.sort();
+    assert_eq!(
+        told,
+        [
+            ("gifts".into(), "g1".into()),
+            ("orders".into(), "o1".into())
+        ]
+    );
+    assert!(
+        server
+            .seen()
+            .iter()
+            .all(|asked| !asked.starts_with("/debug/ledgers/stock"))
+    );
+}

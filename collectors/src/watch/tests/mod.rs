@@ -89,6 +89,7 @@ fn quick() -> WatchOptions {
         probe_timeout: Duration::from_secs(2),
         caches_every: Duration::from_millis(50),
         sagas_every: Duration::from_millis(20),
+        saga_history_every: Duration::from_millis(60),
         ledgers_every: Duration::from_millis(20),
         ledger_sweep_every: Duration::from_millis(200),
         timeout: Duration::from_secs(10),
