@@ -19,6 +19,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod instance;
 pub mod load;
+pub mod messaging;
 pub mod propagation;
 pub mod proto;
 pub mod report;

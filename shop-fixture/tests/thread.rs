@@ -21,10 +21,17 @@ async fn a_checkout_runs_through_every_process_and_leaves_its_rows() {
         .iter()
         .map(|call| call["name"].as_str().unwrap())
         .collect();
-    assert!(
-        names.contains(&"order-management") && names.contains(&"payment"),
-        "{names:?}"
+    assert_eq!(
+        names,
+        ["checkout", "order-management", "payment", "inventory", "shipping"]
     );
+    let history: Vec<&str> = answer["body"]["history"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["to"].as_str().unwrap())
+        .collect();
+    assert_eq!(history, ["PENDING", "PAID", "CONFIRMED", "SHIPPED"]);
     let payments = shop
         .debug(&format!("/ledgers/payments?order_id={order_id}"))
         .await;

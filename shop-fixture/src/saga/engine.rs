@@ -98,7 +98,7 @@ impl Engine {
             .insert(saga.saga_id.clone());
         self.count_active();
         let started = tokio::time::Instant::now();
-        let outcome = self.drive(&mut saga, model.as_ref()).await;
+        let outcome = self.drive(&mut saga, &model).await;
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -162,7 +162,7 @@ impl Engine {
             .contains(saga_id)
     }
 
-    async fn drive(&self, saga: &mut Saga, model: &dyn Model) -> Result<(), StoreError> {
+    async fn drive(&self, saga: &mut Saga, model: &Arc<dyn Model>) -> Result<(), StoreError> {
         let rows = {
             let id = saga.saga_id.clone();
             self.store()?
@@ -205,7 +205,7 @@ impl Engine {
     async fn forward(
         &self,
         saga: &mut Saga,
-        model: &dyn Model,
+        model: &Arc<dyn Model>,
         ordinal: usize,
         step: &'static StepDef,
     ) -> Result<Result<(), StepFailure>, StoreError> {
@@ -235,7 +235,9 @@ impl Engine {
                 Err(error) => {
                     let refused = error.certainty == Certainty::Definite
                         || error.api.reason == "CIRCUIT_OPEN";
-                    let pause = if refused {
+                    let pause = if self.strikes("retry_forever", step) {
+                        RESEND.last()
+                    } else if refused {
                         None
                     } else {
                         RESEND.get(attempt as usize - 1)
@@ -288,7 +290,7 @@ impl Engine {
     async fn record_success(
         &self,
         saga: &mut Saga,
-        model: &dyn Model,
+        model: &Arc<dyn Model>,
         ordinal: usize,
         step: &'static StepDef,
         attempt: u32,
@@ -300,8 +302,8 @@ impl Engine {
             .results
             .insert(step.name.to_owned(), result.clone());
         let (writer, mut changed) = (self.writer.clone(), saga.clone());
-        let model_again = self.same(model);
-        *saga = self
+        let shared = Arc::clone(model);
+        let (changed, staged) = self
             .store()?
             .write::<_, StoreError, _>(move |tx| {
                 let id = journal::step_id(&changed, ordinal);
@@ -325,14 +327,13 @@ impl Engine {
                         error: None,
                     },
                 )?;
-                if let Some(model) = model_again {
-                    model.on_step(tx, &changed, step, &result)?;
-                }
+                let staged = shared.on_step(tx, &changed, step, &result)?;
                 writer.save(tx, &mut changed)?;
-                Ok(changed)
+                Ok((changed, staged))
             })
             .await?;
-        model.after_commit();
+        *saga = changed;
+        model.publish(staged);
         self.rt.telemetry.info(
             "saga.step_completed",
             "saga step completed",
@@ -408,14 +409,16 @@ impl Engine {
     async fn turn_back(
         &self,
         saga: &mut Saga,
-        model: &dyn Model,
+        model: &Arc<dyn Model>,
         ordinal: usize,
         failure: StepFailure,
     ) -> Result<(), StoreError> {
         let Some(step) = model.steps().get(ordinal) else {
             return Ok(());
         };
-        if failure.error.certainty == Certainty::Unknown && step.compensation.is_some() {
+        // Under strict publishing the effect is there although the step failed.
+        let happened = failure.error.api.reason == "EVENT_NOT_PUBLISHED";
+        if (happened || failure.error.certainty == Certainty::Unknown) && step.compensation.is_some() {
             saga.completed_steps.push(step.name.to_owned());
         }
         let api = failure.error.api;
@@ -444,7 +447,7 @@ impl Engine {
     async fn unwind(
         &self,
         saga: &mut Saga,
-        model: &dyn Model,
+        model: &Arc<dyn Model>,
         rows: &[StepRow],
     ) -> Result<(), StoreError> {
         let mut failed = Vec::new();
@@ -482,7 +485,7 @@ impl Engine {
     async fn undo(
         &self,
         saga: &mut Saga,
-        model: &dyn Model,
+        model: &Arc<dyn Model>,
         ordinal: usize,
         step: &'static StepDef,
     ) -> Result<bool, StoreError> {
@@ -524,6 +527,15 @@ impl Engine {
             self.crash_point("during_compensation", step.name);
             let span = self.step_span("saga compensate", saga, step, ordinal, attempt, &key);
             let called = in_span(&span, async {
+                if self.strikes("compensation_fail", step) {
+                    let error = ApiError::internal("the compensation failed");
+                    mark(&span, &CallError::definite(error.clone()));
+                    return Err(CallError::definite(error));
+                }
+                if self.strikes("compensation_skip", step) {
+                    // Marked as done below although nobody was called.
+                    return Ok(Value::Null);
+                }
                 let outcome = model.compensate(saga, step, &key).await;
                 if let Err(error) = &outcome {
                     mark(&span, error);
@@ -661,19 +673,16 @@ impl Engine {
         Ok(())
     }
 
-    async fn finish(&self, saga: &mut Saga, model: &dyn Model) -> Result<(), StoreError> {
-        let (writer, mut changed, model_again) =
-            (self.writer.clone(), saga.clone(), self.same(model));
-        *saga = self
+    async fn finish(&self, saga: &mut Saga, model: &Arc<dyn Model>) -> Result<(), StoreError> {
+        let (writer, mut changed, shared) = (self.writer.clone(), saga.clone(), Arc::clone(model));
+        let (changed, staged) = self
             .store()?
             .write::<_, StoreError, _>(move |tx| {
-                if let Some(model) = model_again {
-                    if changed.status == Status::Completed {
-                        model.on_completed(tx, &changed)?;
-                    } else {
-                        model.on_failed(tx, &changed)?;
-                    }
-                }
+                let staged = if changed.status == Status::Completed {
+                    shared.on_completed(tx, &changed)?
+                } else {
+                    shared.on_failed(tx, &changed)?
+                };
                 writer.save(tx, &mut changed)?;
                 writer.append(
                     tx,
@@ -684,19 +693,12 @@ impl Engine {
                         ..Entry::default()
                     },
                 )?;
-                Ok(changed)
+                Ok((changed, staged))
             })
             .await?;
-        model.after_commit();
+        *saga = changed;
+        model.publish(staged);
         Ok(())
-    }
-
-    /// The shared handle of a model, which a transaction on another thread can own.
-    fn same(&self, model: &dyn Model) -> Option<Arc<dyn Model>> {
-        self.models
-            .iter()
-            .find(|known| known.name() == model.name())
-            .cloned()
     }
 
     fn store(&self) -> Result<&crate::store::Store, StoreError> {
@@ -722,6 +724,14 @@ impl Engine {
         span.set("shop.saga.attempt", attempt);
         span.set("shop.idempotency.key", key);
         span
+    }
+
+    /// Whether a fault on a step, or on all of them, strikes this one.
+    fn strikes(&self, kind: &str, step: &StepDef) -> bool {
+        self.rt
+            .faults
+            .find(kind)
+            .is_some_and(|params| params["step"].as_str().is_none_or(|wanted| wanted == step.name))
     }
 
     /// A `crash_at` fault ends the process here as SIGKILL would: nothing is flushed, nothing told.

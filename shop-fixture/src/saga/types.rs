@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::CallError;
+use crate::messaging::Staged;
 use crate::store::{StoreError, Tx};
 
 pub type Calling<'a> = Pin<Box<dyn Future<Output = Result<Value, CallError>> + Send + 'a>>;
@@ -58,6 +59,9 @@ pub struct Data {
     pub currency: String,
     pub payment_method_id: String,
     pub address: Value,
+    /// What the request carried, for the events of the saga.
+    #[serde(default)]
+    pub baggage: String,
     /// Result of each completed step, by step name.
     #[serde(default)]
     pub results: std::collections::BTreeMap<String, Value>,
@@ -184,20 +188,20 @@ pub trait Model: Send + Sync {
         step: &'static StepDef,
         key: &'a str,
     ) -> Calling<'a>;
-    /// Changes the business rows in the transaction that records a completed step.
+    /// Changes the business rows in the transaction that records a completed step; answers the events of it.
     fn on_step(
         &self,
         tx: &Tx<'_>,
         saga: &Saga,
         step: &StepDef,
         result: &Value,
-    ) -> Result<(), StoreError>;
+    ) -> Result<Vec<Staged>, StoreError>;
     /// The same when the last step is done.
-    fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError>;
+    fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError>;
     /// The same when all has been undone, or given up.
-    fn on_failed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError>;
-    /// Called after each of these transactions, to publish what it wrote.
-    fn after_commit(&self);
+    fn on_failed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError>;
+    /// Publishes, after the commit, without holding the saga up.
+    fn publish(&self, staged: Vec<Staged>);
 }
 
 #[must_use]

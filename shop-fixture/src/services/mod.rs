@@ -2,9 +2,15 @@
 //! one that a process is to be.
 
 pub mod api_gateway;
+pub mod checkout;
+pub mod inventory;
+pub mod message_bus;
+pub mod notification;
 pub mod order_management;
 pub mod payment;
+pub mod product_catalog;
 pub mod registry;
+pub mod shipping;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,7 +21,9 @@ use tonic::service::Routes;
 use tonic::{Request, Response, Status};
 use tower_service::Service;
 
-use crate::catalog::{GATEWAY, ORDERS, PAYMENT, REGISTRY};
+use crate::catalog::{
+    BUS, CATALOG, CHECKOUT, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, REGISTRY, SHIPPING,
+};
 use crate::error::ShopError;
 use crate::proto::health::health_check_response::ServingStatus;
 use crate::proto::health::health_server::{Health, HealthServer};
@@ -35,9 +43,15 @@ pub struct Served {
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     match rt.spec.name {
         GATEWAY => Ok(api_gateway::start(rt)),
+        BUS => message_bus::start(rt),
+        CATALOG => product_catalog::start(rt),
+        CHECKOUT => Ok(checkout::start(rt)),
+        INVENTORY => inventory::start(rt),
+        NOTIFICATION => notification::start(rt),
         ORDERS => order_management::start(rt),
         PAYMENT => payment::start(rt),
         REGISTRY => registry::start(rt),
+        SHIPPING => shipping::start(rt),
         other => Err(ShopError::Internal(format!(
             "{other} has no implementation"
         ))),

@@ -12,6 +12,8 @@ use crate::context;
 use crate::error::{ApiError, ShopError};
 use crate::idempotency::{self, Begin, Ticket};
 use crate::ids::ulid;
+use crate::messaging::publisher::Cause;
+use crate::messaging::{Event, Publisher, consumer, outbox};
 use crate::proto::payments as proto;
 use crate::proto::payments::payments_service_server::{PaymentsService, PaymentsServiceServer};
 use crate::resilience::timeouts;
@@ -50,24 +52,31 @@ const COLUMNS: &str = "payment_id, order_id, user_id, amount_cents, currency, me
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let path = rt.config.db_path(rt.spec.name);
-    let migrations = [SCHEMA, idempotency::SCHEMA];
+    let migrations = [SCHEMA, idempotency::SCHEMA, outbox::SCHEMA, consumer::SCHEMA];
     rt.set_store(Store::open(
         &path,
         &migrations,
         Arc::clone(&rt.clock),
         rt.telemetry.clone(),
     )?);
-    let service = PaymentsServiceServer::new(Payments { rt: Arc::clone(rt) });
-    let background = vec![super::background(idempotency::purge(Arc::clone(rt)))];
+    let publisher = Publisher::new(rt);
+    let events = consumer::router(rt, None, consumer::record_only());
+    let relay = outbox::relay(Arc::clone(&publisher));
+    let service = PaymentsServiceServer::new(Payments { rt: Arc::clone(rt), publisher });
+    let background = vec![
+        super::background(idempotency::purge(Arc::clone(rt))),
+        super::background(relay),
+    ];
     Ok(Served {
         grpc: Some(super::with_health(rt, service)),
-        http: None,
+        http: Some(events),
         background,
     })
 }
 
 struct Payments {
     rt: Rt,
+    publisher: Arc<Publisher>,
 }
 
 /// What the processor says to a payment method; never decided by the network.
@@ -105,7 +114,8 @@ impl Payments {
         match self.charge(&request, &key, &ticket).await {
             Ok(payment) => Ok(payment),
             Err(error) => {
-                if !error.is_definite() {
+                // An effect that is there must keep its record, or a repetition would charge again.
+                if !error.is_definite() && error.reason != "EVENT_NOT_PUBLISHED" {
                     ticket.settle_failure(&self.rt, &error).await?;
                 }
                 Err(error)
@@ -144,21 +154,29 @@ impl Payments {
             Verdict::Refused(code) => Err(code),
         };
         let (ticket, id) = (ticket.clone(), payment_id.clone());
-        let settled = store
-            .write::<_, StoreError, _>(move |tx| settle(tx, &id, verdict, &ticket))
+        let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
+        let (settled, staged) = store
+            .write::<_, StoreError, _>(move |tx| {
+                let settled = settle(tx, &id, verdict, &ticket)?;
+                let payment = find(tx, &id)?;
+                let kind = if settled.is_ok() { "PaymentProcessed" } else { "PaymentFailed" };
+                let staged = publisher.stage(tx, event(kind, &payment), &cause)?;
+                Ok((settled, staged))
+            })
             .await?;
         let metrics = self.rt.telemetry.metrics();
         let about = Attributes::new()
             .with("payment_id", &payment_id)
             .with("order_id", &request.order_id)
             .with("user_id", &request.user_id);
+        let published = self.publisher.publish_and_wait(vec![staged]).await;
         match settled {
             Ok(payment) => {
                 metrics.add("shop_payments_total", &[("status", "COMPLETED")], 1.0);
                 self.rt
                     .telemetry
                     .info("payment.processed", "payment processed", about);
-                Ok(payment)
+                published.map(|()| payment)
             }
             Err(error) => {
                 metrics.add("shop_payments_total", &[("status", "FAILED")], 1.0);
@@ -189,13 +207,23 @@ impl Payments {
                 Begin::Run(ticket) => ticket,
             };
         let (ask, settle) = (request.clone(), ticket.clone());
+        let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
         let outcome = self
             .rt
             .store()?
-            .write::<_, StoreError, _>(move |tx| refund(tx, &ask, &settle))
+            .write::<_, StoreError, _>(move |tx| {
+                let refunded = refund(tx, &ask, &settle)?;
+                let mut staged = Vec::new();
+                if let Ok(payment) = &refunded
+                    && payment.refund_cents > 0
+                {
+                    staged.push(publisher.stage(tx, event("PaymentRefunded", payment), &cause)?);
+                }
+                Ok(refunded.map(|payment| (payment, staged)))
+            })
             .await;
-        let payment = match outcome {
-            Ok(Ok(payment)) => payment,
+        let (payment, staged) = match outcome {
+            Ok(Ok(refunded)) => refunded,
             Ok(Err(error)) => {
                 ticket.settle_failure(&self.rt, &error).await?;
                 return Err(error);
@@ -217,7 +245,27 @@ impl Payments {
                 .with("payment_id", &payment.payment_id)
                 .with("order_id", &payment.order_id),
         );
+        self.publisher.publish_and_wait(staged).await?;
         Ok(payment)
+    }
+}
+
+fn event(event_type: &'static str, payment: &proto::Payment) -> Event {
+    let mut data = json!({
+        "payment_id": payment.payment_id, "order_id": payment.order_id, "amount_cents": payment.amount_cents,
+    });
+    match event_type {
+        "PaymentFailed" => data["failure_reason"] = payment.failure_reason.as_str().into(),
+        "PaymentRefunded" => data["refund_cents"] = payment.refund_cents.into(),
+        _ => {}
+    }
+    Event {
+        event_type,
+        aggregate_type: "payment",
+        aggregate_id: payment.order_id.clone(),
+        order_id: Some(payment.order_id.clone()),
+        saga_id: None,
+        data,
     }
 }
 

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::Supervisor;
 use super::process::Managed;
-use crate::catalog::{ORDERS, PAYMENT};
+use crate::catalog::{BUS, CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING};
 use crate::error::ApiError;
 use crate::server::http::{HttpReply, HttpRequest};
 
@@ -22,7 +22,14 @@ const LEDGERS: &[(&str, &[&str])] = &[
     ("orders", &[ORDERS]),
     ("order_history", &[ORDERS]),
     ("payments", &[PAYMENT]),
-    ("idempotency", &[ORDERS, PAYMENT]),
+    ("stock", &[INVENTORY]),
+    ("reservations", &[INVENTORY]),
+    ("shipments", &[SHIPPING]),
+    ("notifications", &[NOTIFICATION]),
+    ("outbox", &[CATALOG, INVENTORY, ORDERS, PAYMENT, SHIPPING]),
+    ("inbox", &[INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]),
+    ("idempotency", &[CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING]),
+    ("dlq", &[BUS]),
 ];
 
 /// Services that run sagas.

@@ -8,71 +8,53 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::call::{CallOptions, grpc};
-use crate::catalog::ORDERS;
+use crate::catalog::{CATALOG, CHECKOUT, ORDERS};
 use crate::context;
 use crate::error::ApiError;
-use crate::proto::orders;
+use crate::proto::{checkout, orders, products};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::seed;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
-use crate::server::parse_or_default;
+use crate::server::{parse, parse_or_default};
 
 const DEFAULT_USER: &str = "user-123";
 
 pub fn router(rt: &Rt) -> Router {
-    let on = |rt: &Rt| Arc::clone(rt);
-    let (a, b, c, d) = (on(rt), on(rt), on(rt), on(rt));
-    let mut router = Router::new()
-        .route(
-            Method::POST,
-            "/api/v1/checkout",
-            Class::Business,
-            move |request| {
-                let rt = Arc::clone(&a);
-                async move { checkout(&rt, &request, parse_or_default(&request.body)?).await }
-            },
-        )
-        .route(
-            Method::GET,
-            "/api/v1/orders",
-            Class::Business,
-            move |request| {
-                let rt = Arc::clone(&b);
-                async move { list_orders(&rt, &request).await }
-            },
-        )
-        .route(
-            Method::GET,
-            "/api/v1/orders/{id}",
-            Class::Business,
-            move |request| {
-                let rt = Arc::clone(&c);
-                async move { get_order(&rt, request.param("id")).await }
-            },
-        )
-        .route(
-            Method::GET,
-            "/api/v1/orders/{id}/status",
-            Class::Business,
-            move |request| {
-                let rt = Arc::clone(&d);
-                async move { order_status(&rt, request.param("id")).await }
-            },
-        );
+    let mut router = Router::new();
+    macro_rules! route {
+        ($method:ident $path:literal $handler:expr) => {
+            let shared = Arc::clone(rt);
+            router = router.route(Method::$method, $path, Class::Business, move |request: HttpRequest| {
+                let rt = Arc::clone(&shared);
+                async move { $handler(&rt, &request).await }
+            });
+        };
+    }
+    route!(POST "/api/v1/checkout" post_checkout);
+    route!(POST "/api/v1/orders" create_order);
+    route!(GET "/api/v1/orders" list_orders);
+    route!(GET "/api/v1/orders/{id}" get_order);
+    route!(GET "/api/v1/orders/{id}/status" order_status);
+    route!(GET "/api/v1/products" list_products);
+    route!(GET "/api/v1/products/{id}" get_product);
+    route!(GET "/api/v1/catalog" list_products);
+    route!(GET "/api/v1/catalog/{id}" get_product);
+    route!(PUT "/api/v1/products/{id}" update_product);
+    route!(PUT "/api/v1/products/{id}/price" update_price);
     if rt.config.demo_get {
-        let rt = Arc::clone(rt);
-        router = router.route(
-            Method::GET,
-            "/api/v1/checkout",
-            Class::Business,
-            move |request| {
-                let rt = Arc::clone(&rt);
-                async move { checkout(&rt, &request, Checkout::default()).await }
-            },
-        );
+        route!(GET "/api/v1/checkout" demo_checkout);
     }
     router
+}
+
+async fn post_checkout(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    checkout(rt, request, parse_or_default(&request.body)?).await
+}
+
+/// Demonstrations use GET, with nothing to send.
+async fn demo_checkout(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    checkout(rt, request, Checkout::default()).await
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -100,42 +82,85 @@ struct Address {
 }
 
 async fn checkout(rt: &Rt, request: &HttpRequest, body: Checkout) -> Result<HttpReply, ApiError> {
-    let user = body
-        .user_id
-        .or_else(|| request.header("x-user-id").map(str::to_owned));
-    let cart_id = body.cart_id.unwrap_or_else(|| "cart-123".to_owned());
-    let lines = seed::cart(&cart_id)
-        .ok_or_else(|| ApiError::not_found("CART_NOT_FOUND", "there is no such cart"))?;
-    let respond_async = request
-        .header("prefer")
-        .is_some_and(|prefer| prefer.contains("respond-async"));
-    let order = orders::CreateOrderRequest {
+    let user = body.user_id.or_else(|| request.header("x-user-id").map(str::to_owned));
+    let order = checkout::PlaceOrderRequest {
+        cart_id: body.cart_id.unwrap_or_else(|| "cart-123".to_owned()),
         user_id: user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
-        items: lines,
-        currency: "USD".to_owned(),
-        payment_method_id: body
-            .payment_method_id
-            .unwrap_or_else(|| "card-456".to_owned()),
-        shipping_address: body.shipping_address.map(|address| orders::Address {
-            street: address.street,
-            city: address.city,
-            state: address.state,
-            zip_code: address.zip_code,
-            country: address.country,
-        }),
+        items: Vec::new(),
+        payment_method_id: body.payment_method_id.unwrap_or_else(|| "card-456".to_owned()),
+        shipping_address: body.shipping_address.map(Address::into_proto),
         model: request.query("saga").unwrap_or_default().to_owned(),
-        respond_async,
+        respond_async: wants_async(request),
     };
     let key = context::current().shared.idempotency_key.clone();
-    let options = CallOptions {
-        service: ORDERS,
-        timeout: timeouts::GATEWAY,
-        retry: retry::Class::None,
-        key: key.as_deref(),
+    let options = place_options(CHECKOUT, key.as_deref());
+    let answer: orders::CreateOrderResponse =
+        grpc::unary(rt, "checkout.v1.CheckoutService/PlaceOrder", options, order).await?;
+    saga_reply(&answer)
+}
+
+/// `POST /api/v1/orders`: the lines are given instead of a cart.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewOrder {
+    user_id: Option<String>,
+    items: Vec<NewItem>,
+    currency: Option<String>,
+    payment_method_id: Option<String>,
+    shipping_address: Option<Address>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewItem {
+    product_id: String,
+    quantity: i64,
+}
+
+async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let body: NewOrder = parse(&request.body)?;
+    let user = body.user_id.or_else(|| request.header("x-user-id").map(str::to_owned));
+    let mut items = Vec::new();
+    for item in body.items {
+        let id = seed::product_id(&item.product_id).to_owned();
+        let unit_price_cents = seed::price_cents(&id)
+            .ok_or_else(|| ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product").fact("product_id", &id))?;
+        items.push(orders::Item { product_id: id, quantity: item.quantity, unit_price_cents });
+    }
+    let order = orders::CreateOrderRequest {
+        user_id: user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
+        items,
+        currency: body.currency.unwrap_or_else(|| "USD".to_owned()),
+        payment_method_id: body.payment_method_id.unwrap_or_else(|| "card-456".to_owned()),
+        shipping_address: body.shipping_address.map(Address::into_proto),
+        model: request.query("saga").unwrap_or_default().to_owned(),
+        respond_async: wants_async(request),
     };
+    let key = context::current().shared.idempotency_key.clone();
+    let options = place_options(ORDERS, key.as_deref());
     let answer: orders::CreateOrderResponse =
         grpc::unary(rt, "orders.v1.OrdersService/CreateOrder", options, order).await?;
     saga_reply(&answer)
+}
+
+fn wants_async(request: &HttpRequest) -> bool {
+    request.header("prefer").is_some_and(|prefer| prefer.contains("respond-async"))
+}
+
+fn place_options<'a>(service: &'static str, key: Option<&'a str>) -> CallOptions<'a> {
+    CallOptions { service, timeout: timeouts::GATEWAY, retry: retry::Class::None, key }
+}
+
+impl Address {
+    fn into_proto(self) -> orders::Address {
+        orders::Address {
+            street: self.street,
+            city: self.city,
+            state: self.state,
+            zip_code: self.zip_code,
+            country: self.country,
+        }
+    }
 }
 
 /// The saga's end as an HTTP answer.
@@ -222,9 +247,9 @@ async fn list_orders(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiErr
     Ok(HttpReply::json(200, json!({ "orders": rows })))
 }
 
-async fn get_order(rt: &Rt, id: &str) -> Result<HttpReply, ApiError> {
+async fn get_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let ask = orders::OrderRef {
-        order_id: id.to_owned(),
+        order_id: request.param("id").to_owned(),
     };
     let order: orders::Order = grpc::unary(
         rt,
@@ -236,9 +261,9 @@ async fn get_order(rt: &Rt, id: &str) -> Result<HttpReply, ApiError> {
     Ok(HttpReply::json(200, order_json(&order)))
 }
 
-async fn order_status(rt: &Rt, id: &str) -> Result<HttpReply, ApiError> {
+async fn order_status(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let ask = orders::OrderRef {
-        order_id: id.to_owned(),
+        order_id: request.param("id").to_owned(),
     };
     let status: orders::OrderStatusReply = grpc::unary(
         rt,
@@ -283,5 +308,95 @@ fn order_json(order: &orders::Order) -> Value {
         "history": order.history.iter().map(|entry| json!({
             "from": entry.from, "to": entry.to, "event": entry.event, "at": entry.at,
         })).collect::<Vec<_>>(),
+    })
+}
+
+async fn list_products(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let limit = match request.query("limit") {
+        None => 20,
+        Some(text) => text.parse().map_err(|_| ApiError::invalid("limit must be a number"))?,
+    };
+    let text = |name: &str| request.query(name).unwrap_or_default().to_owned();
+    let ask = products::ListRequest { limit, after: text("after"), category: text("category") };
+    let list: products::ProductList =
+        grpc::unary(rt, "products.v1.ProductsService/ListProducts", read_options(CATALOG, 3), ask).await?;
+    let rows: Vec<Value> = list.products.iter().map(product_json).collect();
+    Ok(HttpReply::json(200, json!({ "products": rows, "next": list.next })))
+}
+
+async fn get_product(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let ask = products::ProductRef { product_id: request.param("id").to_owned() };
+    let product: products::Product =
+        grpc::unary(rt, "products.v1.ProductsService/GetProduct", read_options(CATALOG, 3), ask).await?;
+    Ok(HttpReply::json(200, product_json(&product)))
+}
+
+/// A change of state that may be repeated under its key, which the client must give.
+fn keyed_options<'a>(
+    service: &'static str,
+    key: Option<&'a str>,
+) -> Result<CallOptions<'a>, ApiError> {
+    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
+        ApiError::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REQUIRED", "send the header Idempotency-Key")
+    })?;
+    let timeout = std::time::Duration::from_secs(10);
+    Ok(CallOptions { service, timeout, retry: retry::Class::WriteKeyed, key: Some(key) })
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ProductChange {
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    description: String,
+    #[serde(default)]
+    category: String,
+}
+
+async fn update_product(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let change: ProductChange = parse(&request.body)?;
+    let ask = products::UpdateProductRequest {
+        product_id: request.param("id").to_owned(),
+        name: change.name,
+        description: change.description,
+        category: change.category,
+    };
+    let options = keyed_options(CATALOG, request.header("idempotency-key"))?;
+    let product: products::Product =
+        grpc::unary(rt, "products.v1.ProductsService/UpdateProduct", options, ask).await?;
+    Ok(HttpReply::json(200, product_json(&product)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PriceChange {
+    price_cents: i64,
+}
+
+async fn update_price(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    let change: PriceChange = parse(&request.body)?;
+    let ask =
+        products::UpdatePriceRequest { product_id: request.param("id").to_owned(), price_cents: change.price_cents };
+    let options = keyed_options(CATALOG, request.header("idempotency-key"))?;
+    let product: products::Product =
+        grpc::unary(rt, "products.v1.ProductsService/UpdatePrice", options, ask).await?;
+    Ok(HttpReply::json(200, product_json(&product)))
+}
+
+fn product_json(product: &products::Product) -> Value {
+    json!({
+        "product_id": product.product_id,
+        "name": product.name,
+        "description": product.description,
+        "price_cents": product.price_cents,
+        "currency": product.currency,
+        "category": product.category,
+        "sku": product.sku,
+        "image_url": product.image_url,
+        "is_active": product.is_active,
+        "version": product.version,
+        "available": product.available,
+        "stock_stale": product.stock_stale,
     })
 }

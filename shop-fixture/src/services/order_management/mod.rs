@@ -1,5 +1,6 @@
 //! Owns order-management: orders, and the sagas that carry them.
 
+mod delivery;
 pub mod orders;
 
 use std::sync::Arc;
@@ -12,10 +13,12 @@ use crate::error::{ApiError, ShopError};
 use crate::ids::ulid;
 use crate::proto::orders as proto;
 use crate::proto::orders::orders_service_server::{OrdersService, OrdersServiceServer};
+use crate::messaging::publisher::Cause;
+use crate::messaging::{Publisher, outbox};
 use crate::resilience::timeouts;
 use crate::runtime::Rt;
 use crate::saga::engine::Engine;
-use crate::saga::models::shopflow::Shopflow;
+use crate::saga::models::shopflow::{Shopflow, order_event};
 use crate::saga::types::{Data, Item, Saga, Status as SagaStatus};
 use crate::saga::{journal, recovery};
 use crate::store::{Store, StoreError};
@@ -24,7 +27,7 @@ use crate::telemetry::Attributes;
 const MAX_ITEMS: usize = 100;
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
-    let migrations = [orders::SCHEMA, journal::SCHEMA, crate::idempotency::SCHEMA];
+    let migrations = [orders::SCHEMA, journal::SCHEMA, crate::idempotency::SCHEMA, outbox::SCHEMA];
     let path = rt.config.db_path(rt.spec.name);
     rt.set_store(Store::open(
         &path,
@@ -32,12 +35,17 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         Arc::clone(&rt.clock),
         rt.telemetry.clone(),
     )?);
-    let engine = Engine::new(Arc::clone(rt), vec![Shopflow::new(Arc::clone(rt))]);
+    let publisher = Publisher::new(rt);
+    let shopflow = Shopflow::new(Arc::clone(rt), Arc::clone(&publisher));
+    let engine = Engine::new(Arc::clone(rt), vec![shopflow]);
     let service = OrdersServiceServer::new(Orders {
         rt: Arc::clone(rt),
         engine: Arc::clone(&engine),
+        publisher: Arc::clone(&publisher),
     });
     let background = vec![
+        super::background(outbox::relay(Arc::clone(&publisher))),
+        super::background(delivery::follow(Arc::clone(rt))),
         super::background(recovery::run(Arc::clone(&engine))),
         super::background(engine.keep_leases()),
         super::background(crate::idempotency::purge(Arc::clone(rt))),
@@ -52,6 +60,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
 struct Orders {
     rt: Rt,
     engine: Arc<Engine>,
+    publisher: Arc<Publisher>,
 }
 
 impl Orders {
@@ -88,24 +97,20 @@ impl Orders {
             created_at: now.clone(),
             updated_at: now,
         };
-        let (writer, started, shared_model) = (
-            self.engine.writer().clone(),
-            saga.clone(),
-            Arc::clone(&model),
-        );
-        let trace_id = trace.trace_hex();
-        self.rt
+        let (writer, started, shared_model) = (self.engine.writer().clone(), saga.clone(), Arc::clone(&model));
+        let (trace_id, publisher, cause) = (trace.trace_hex(), Arc::clone(&self.publisher), Cause::here());
+        let staged = self
+            .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
                 orders::insert(tx, &started, &trace_id)?;
-                writer.start(tx, &started, shared_model.as_ref())
+                writer.start(tx, &started, shared_model.as_ref())?;
+                let event = order_event(&started, "OrderCreated", created(&started));
+                Ok(vec![publisher.stage(tx, event, &cause)?])
             })
             .await?;
-        self.rt
-            .telemetry
-            .metrics()
-            .add("shop_orders_total", &[("status", "PENDING")], 1.0);
-        model.after_commit();
+        self.rt.telemetry.metrics().add("shop_orders_total", &[("status", "PENDING")], 1.0);
+        self.publisher.publish_aside(staged);
         let order_id = saga.order_id.clone();
         let end = self.engine.spawn(saga, model);
         if request.respond_async {
@@ -156,6 +161,25 @@ impl Orders {
         })
     }
 
+    /// Whether the bus has the order's first event; without an outbox nobody keeps account of that.
+    async fn created_published(&self, order_id: &str) -> Result<bool, ApiError> {
+        let id = order_id.to_owned();
+        let found = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| {
+                tx.one(
+                    "SELECT outbox",
+                    "SELECT published_at IS NOT NULL FROM outbox
+                     WHERE aggregate_id = ?1 AND event_type = 'OrderCreated'",
+                    [id],
+                    |row| row.get::<_, bool>(0),
+                )
+            })
+            .await?;
+        Ok(found.unwrap_or(false))
+    }
+
     async fn find(&self, order_id: &str) -> Result<proto::Order, ApiError> {
         let id = order_id.to_owned();
         let found = self
@@ -165,6 +189,19 @@ impl Orders {
             .await?;
         found.ok_or_else(|| ApiError::not_found("ORDER_NOT_FOUND", "there is no such order"))
     }
+}
+
+/// What `OrderCreated` tells.
+fn created(saga: &Saga) -> serde_json::Value {
+    serde_json::json!({
+        "order_id": saga.order_id,
+        "user_id": saga.user_id,
+        "total_cents": saga.data.total_cents,
+        "currency": saga.data.currency,
+        "items": saga.data.items.iter().map(|item| serde_json::json!({
+            "product_id": item.product_id, "quantity": item.quantity, "price_cents": item.unit_price_cents,
+        })).collect::<Vec<_>>(),
+    })
 }
 
 /// Refuses what cannot become an order, and sums it up.
@@ -214,6 +251,7 @@ fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
         },
         payment_method_id: request.payment_method_id.clone(),
         address: orders::address_json(request.shipping_address.as_ref()),
+        baggage: context::current().shared.baggage.to_header(),
         ..Data::default()
     })
 }
@@ -247,11 +285,12 @@ impl OrdersService for Orders {
     ) -> Result<Response<proto::OrderStatusReply>, Status> {
         let id = request.into_inner().order_id;
         let order = self.find(&id).await.map_err(|error| error.to_status())?;
+        let event_published = self.created_published(&id).await.map_err(|error| error.to_status())?;
         Ok(Response::new(proto::OrderStatusReply {
             order_id: order.order_id,
             status: order.status,
             status_label: order.status_label,
-            event_published: false,
+            event_published,
         }))
     }
 

@@ -112,21 +112,49 @@ pub fn insert(tx: &Tx<'_>, saga: &Saga, trace_id: &str) -> Result<(), StoreError
             saga.created_at,
         ],
     )?;
-    history(tx, saga, None, "PENDING", "order inserted", None)
+    history(
+        tx,
+        Which::of(saga),
+        None,
+        "PENDING",
+        "order inserted",
+        None,
+    )
 }
 
-/// Moves the order of a saga along, refusing what the state machine does not know.
-pub fn advance(tx: &Tx<'_>, saga: &Saga, step: &str, change: &Event<'_>) -> Result<(), StoreError> {
+/// Which order is changed, by which saga and in which trace.
+#[derive(Debug, Clone, Copy)]
+pub struct Which<'a> {
+    pub order_id: &'a str,
+    pub saga_id: &'a str,
+    pub trace_id: &'a str,
+}
+
+impl<'a> Which<'a> {
+    #[must_use]
+    pub fn of(saga: &'a Saga) -> Self {
+        let trace_id = saga.traceparent.get(3..35).unwrap_or_default();
+        Self { order_id: &saga.order_id, saga_id: &saga.saga_id, trace_id }
+    }
+}
+
+/// Moves an order along, refusing what the state machine does not know.
+pub fn advance(
+    tx: &Tx<'_>,
+    which: Which<'_>,
+    step: &str,
+    change: &Event<'_>,
+) -> Result<(), StoreError> {
     let row = tx.one(
         "SELECT orders",
         "SELECT status, version FROM orders WHERE order_id = ?1",
-        [&saga.order_id],
+        [which.order_id],
         |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
     )?;
     let Some((from, version)) = row else {
         return Err(StoreError::Conflict(format!(
             "order {} is not there",
-            saga.order_id
+            which.order_id
         )));
     };
     if from == change.to {
@@ -136,7 +164,7 @@ pub fn advance(tx: &Tx<'_>, saga: &Saga, step: &str, change: &Event<'_>) -> Resu
     if !may_change(&from, change.to) {
         return Err(StoreError::Conflict(format!(
             "order {} cannot go from {from} to {}",
-            saga.order_id, change.to
+            which.order_id, change.to
         )));
     }
     let changed = tx.execute(
@@ -146,7 +174,7 @@ pub fn advance(tx: &Tx<'_>, saga: &Saga, step: &str, change: &Event<'_>) -> Resu
              shipment_id = coalesce(?7, shipment_id), version = version + 1, updated_at = ?8
          WHERE order_id = ?1 AND version = ?2",
         rusqlite::params![
-            saga.order_id,
+            which.order_id,
             version,
             change.to,
             change.reason,
@@ -159,33 +187,32 @@ pub fn advance(tx: &Tx<'_>, saga: &Saga, step: &str, change: &Event<'_>) -> Resu
     if changed != 1 {
         return Err(StoreError::Conflict(format!(
             "order {} was changed by another instance",
-            saga.order_id
+            which.order_id
         )));
     }
-    history(tx, saga, Some(&from), change.to, change.event, Some(step))
+    history(tx, which, Some(&from), change.to, change.event, Some(step))
 }
 
 fn history(
     tx: &Tx<'_>,
-    saga: &Saga,
+    which: Which<'_>,
     from: Option<&str>,
     to: &str,
     event: &str,
     step: Option<&str>,
 ) -> Result<(), StoreError> {
-    let trace_id = saga.traceparent.get(3..35).unwrap_or_default();
     tx.execute(
         "INSERT order_history",
         "INSERT INTO order_history VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         (
-            &saga.order_id,
+            which.order_id,
             from,
             to,
             event,
-            &saga.saga_id,
+            which.saga_id,
             step,
             rfc3339(tx.now()),
-            trace_id,
+            which.trace_id,
         ),
     )?;
     Ok(())
