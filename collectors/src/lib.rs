@@ -8,6 +8,7 @@ pub mod export;
 pub mod fetch;
 pub mod import;
 pub mod otlp;
+pub mod replay;
 pub mod scrape;
 pub mod status;
 pub mod watch;

@@ -1,3 +1,5 @@
+//! CSV through built-in mappings and one's own.
+
 use super::*;
 use crate::import::{Format, Mapping};
 

@@ -1,3 +1,5 @@
+//! Jaeger JSON: the captures, the conventions, the packagings, what is damaged.
+
 use super::*;
 use opentelemetry_proto::tonic::trace::v1::span::SpanKind;
 

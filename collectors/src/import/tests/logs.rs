@@ -1,3 +1,5 @@
+//! Logs as JSON lines and logfmt.
+
 use super::*;
 use ::case::Nanos;
 

@@ -1,3 +1,5 @@
+//! OTLP JSON and protobuf in every packaging, whole and damaged.
+
 use super::*;
 use crate::import::{Format, ImportError};
 

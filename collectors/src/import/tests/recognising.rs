@@ -1,3 +1,5 @@
+//! Formats told from content, and refusals with their reasons.
+
 use super::*;
 use crate::import::recognise::recognise;
 use crate::import::{Compression, Format};

@@ -1,3 +1,5 @@
+//! Zipkin v2: shared ids, missing parents, fields, what is damaged.
+
 use super::*;
 use std::io::Cursor;
 
