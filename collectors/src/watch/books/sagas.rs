@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use super::super::fields::{get_json, moment, number, required, rows, text, trace_id};
+use super::super::fields::{get_json, moment, number, parse, required, rows, text, trace_id};
 use super::super::memory::{Memory, print};
 use super::super::source::SourceError;
 use super::super::watcher::{Shared, stopping, unless_stopped};
@@ -84,7 +84,7 @@ pub(in super::super) async fn watch_sagas(
             let active = get_json(&lists.active, &bounds).await;
             let failed = get_json(&lists.failed, &bounds).await;
             let all = match &all {
-                Some(all) => Some((all, get_json(all, &bounds).await)),
+                Some(all) => Some(get_json(all, &bounds).await),
                 None => None,
             };
             (active, failed, all)
@@ -95,9 +95,9 @@ pub(in super::super) async fn watch_sagas(
         let mut found = Vec::new();
         let mut listed_all = false;
         match all {
-            Some((_, Err(SourceError::Status { status: 404, .. }))) => history = History::Absent,
-            Some((endpoint, answer)) => {
-                listed_all = read_list(&shared, endpoint, answer, seen, &mut found).is_some();
+            Some(Err(SourceError::Status { status: 404, .. })) => history = History::Absent,
+            Some(answer) => {
+                listed_all = read_list(&shared, &lists.all, answer, seen, &mut found).is_some();
             }
             None => {}
         }
@@ -211,11 +211,17 @@ pub(super) fn read_saga(
         ("journal", "log"),
         ("records", "log"),
     ] {
-        if let Some(Value::Array(_)) = saga.get(name)
-            && let Some(Value::Array(values)) = saga.remove(name)
-        {
-            parts.extend(values.into_iter().map(|value| (kind, value)));
-        }
+        let listed = match saga.get(name) {
+            Some(Value::Array(listed)) => listed.clone(),
+            // A database that builds JSON by itself hands nested lists over as text.
+            Some(Value::String(text)) => match parse(text.as_bytes()) {
+                Ok(Value::Array(listed)) => listed,
+                _ => continue,
+            },
+            _ => continue,
+        };
+        saga.remove(name);
+        parts.extend(listed.into_iter().map(|value| (kind, value)));
     }
     let (order, trace) = (text(&saga, "order_id"), trace_id(&saga));
     let mut push = |kind: &str, key: String, at: Option<Nanos>, fields: Map<String, Value>| {

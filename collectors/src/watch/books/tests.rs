@@ -152,6 +152,12 @@ fn a_saga_that_is_none_is_refused_with_the_reason() {
         found[0].row.fields["steps"]["odd"], 1,
         "what isn't understood is kept"
     );
+    let mut found = Vec::new();
+    let text = json!({"saga_id": "s", "steps": "[{\"step_id\": \"s-1\"}]", "log": "nonsense"});
+    assert_eq!(read_saga(text, Nanos(7), "s", &mut found), Ok("s".into()));
+    let kinds: Vec<&str> = found.iter().map(|found| found.row.kind.as_str()).collect();
+    assert_eq!(kinds, ["saga", "step"], "a list written as text is a list");
+    assert_eq!(found[0].row.fields["log"], "nonsense");
 }
 
 #[test]
