@@ -52,6 +52,8 @@ pub enum Begin {
 #[derive(Debug, Clone)]
 pub struct Ticket {
     key: String,
+    /// False under the fault that switches keys off: nothing is looked up and nothing kept.
+    recorded: bool,
 }
 
 #[derive(Serialize, serde::Deserialize)]
@@ -89,6 +91,12 @@ pub async fn begin(
             "an idempotency key has at most 512 bytes",
         ));
     }
+    if rt.faults.is_on("idempotency_off") {
+        return Ok(Begin::Run(Ticket {
+            key: key.to_owned(),
+            recorded: false,
+        }));
+    }
     let hash = request_hash(method, payload);
     let deadline = tokio::time::Instant::now() + WAIT;
     loop {
@@ -113,6 +121,7 @@ pub async fn begin(
         return match look {
             Look::Mine => Ok(Begin::Run(Ticket {
                 key: key.to_owned(),
+                recorded: true,
             })),
             Look::Completed(bytes) => Ok(Begin::Replay(Ok(bytes))),
             Look::Failed(text) => Ok(Begin::Replay(Err(read_error(&text)))),
@@ -212,8 +221,17 @@ fn note(rt: &Rt, result: &'static str) {
 }
 
 impl Ticket {
+    /// Whether the key is looked at; without, a repetition is a request of its own.
+    #[must_use]
+    pub fn is_recorded(&self) -> bool {
+        self.recorded
+    }
+
     /// Stores the success, in the transaction of the effect.
     pub fn complete(&self, tx: &Tx<'_>, response: &[u8]) -> Result<(), StoreError> {
+        if !self.recorded {
+            return Ok(());
+        }
         tx.execute(
             "UPDATE idempotency",
             "UPDATE idempotency SET status = 'completed', response = ?2, completed_at = ?3 WHERE idempotency_key = ?1",
@@ -224,6 +242,9 @@ impl Ticket {
 
     /// Stores a refusal that would come again.
     pub fn refuse(&self, tx: &Tx<'_>, error: &ApiError) -> Result<(), StoreError> {
+        if !self.recorded {
+            return Ok(());
+        }
         let stored = StoredError {
             code: error.code as i32,
             reason: error.reason.clone(),
@@ -242,6 +263,9 @@ impl Ticket {
 
     /// Forgets the request after a failure that may not come again, so that it can be repeated.
     pub fn forget(&self, tx: &Tx<'_>) -> Result<(), StoreError> {
+        if !self.recorded {
+            return Ok(());
+        }
         tx.execute(
             "DELETE idempotency",
             "DELETE FROM idempotency WHERE idempotency_key = ?1",

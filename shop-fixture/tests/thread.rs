@@ -23,7 +23,13 @@ async fn a_checkout_runs_through_every_process_and_leaves_its_rows() {
         .collect();
     assert_eq!(
         names,
-        ["checkout", "order-management", "payment", "inventory", "shipping"]
+        [
+            "checkout",
+            "order-management",
+            "payment",
+            "inventory",
+            "shipping"
+        ]
     );
     let history: Vec<&str> = answer["body"]["history"]
         .as_array()

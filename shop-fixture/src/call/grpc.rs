@@ -131,6 +131,9 @@ where
     Req: Message + Clone + Send + Sync + 'static,
     Res: Message + Default + Send + Sync + 'static,
 {
+    if crate::faults::is_cut_off(rt, options.service) {
+        std::future::pending::<()>().await;
+    }
     let refuse = |error: ApiError| (CallError::not_sent(error), None);
     let channel = rt
         .connections
@@ -139,7 +142,7 @@ where
     let path = PathAndQuery::try_from(format!("/{method}"))
         .map_err(|error| refuse(ApiError::internal(error.to_string())))?;
     let mut request = Request::new(body.clone());
-    *request.metadata_mut() = MetadataMap::from_headers(outgoing_headers(span, options.key));
+    *request.metadata_mut() = MetadataMap::from_headers(outgoing_headers(rt, span, options.key));
     let mut client = tonic::client::Grpc::new(channel);
     client
         .ready()
@@ -158,10 +161,24 @@ where
 }
 
 /// The headers that every hop carries: context, baggage, user and key.
-pub(super) fn outgoing_headers(span: &Span, key: Option<&str>) -> http::HeaderMap {
+pub(super) fn outgoing_headers(rt: &Rt, span: &Span, key: Option<&str>) -> http::HeaderMap {
     let mut headers = http::HeaderMap::new();
     let context = context::current();
-    propagation::inject(&mut headers, span.context(), &context.shared.baggage);
+    let mut told = span.context().clone();
+    if crate::faults::loses_context(rt, "wrong_parent") {
+        told.span_id = crate::ids::span_id();
+    }
+    propagation::inject(&mut headers, &told, &context.shared.baggage);
+    if crate::faults::loses_context(rt, "drop_inject") {
+        headers.remove(propagation::TRACEPARENT);
+        headers.remove(propagation::TRACESTATE);
+    }
+    if crate::faults::loses_context(rt, "malformed") {
+        headers.insert(
+            propagation::TRACEPARENT,
+            http::HeaderValue::from_static("00-not-a-trace-01"),
+        );
+    }
     let mut put = |name: &'static str, value: Option<&str>| {
         if let Some(value) = value.and_then(|value| http::HeaderValue::from_str(value).ok()) {
             headers.insert(name, value);

@@ -84,11 +84,12 @@ async fn attempt(
         .connections
         .http
         .request(ask.method.clone(), &url)
-        .headers(outgoing_headers(&span, options.key));
+        .headers(outgoing_headers(rt, &span, options.key));
     if let Some(body) = ask.body {
         request = request.json(body);
     }
-    let outcome = match tokio::time::timeout(options.timeout, exchange(request)).await {
+    let cut_off = crate::faults::is_cut_off(rt, options.service);
+    let outcome = match tokio::time::timeout(options.timeout, exchange(cut_off, request)).await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(error)) if error.is_connect() => Err(CallError::not_sent(ApiError::new(
             Code::Unavailable,
@@ -156,8 +157,12 @@ async fn attempt(
 }
 
 async fn exchange(
+    cut_off: bool,
     request: reqwest::RequestBuilder,
 ) -> Result<(u16, HeaderMap, Value), reqwest::Error> {
+    if cut_off {
+        std::future::pending::<()>().await;
+    }
     let mut response = request.send().await?;
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
     let mut bytes = Vec::new();

@@ -303,6 +303,10 @@ async fn fetch(rt: &Rt, name: &str, parent: Option<&Span>) -> Result<Vec<Listed>
         .admit(rt, REGISTRY)
         .map_err(|error| error.message)?;
     let outcome = async {
+        if crate::faults::is_cut_off(rt, REGISTRY) {
+            tokio::time::sleep(timeouts::REGISTRY).await;
+            return Err("timed out".to_owned());
+        }
         let response = request.send().await.map_err(|error| error.to_string())?;
         let status = response.status().as_u16();
         if let Some(span) = &span {

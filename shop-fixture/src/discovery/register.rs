@@ -22,7 +22,7 @@ pub async fn keep_registered(rt: Rt) {
     let mut registered = register(&rt).await;
     loop {
         tokio::select! {
-            () = tokio::time::sleep(rt.clock.scaled(HEARTBEAT)) => {
+            () = tokio::time::sleep(rt.clock.scaled(interval(&rt))) => {
                 if rt.faults.is_on("heartbeat_stop") || rt.faults.is_on("hang") {
                     continue;
                 }
@@ -41,6 +41,15 @@ pub async fn keep_registered(rt: Rt) {
             }
             _ = stopping.changed() => return,
         }
+    }
+}
+
+/// A misconfigured heartbeat comes just when the registry's patience is over.
+fn interval(rt: &Rt) -> Duration {
+    if rt.faults.is_on("heartbeat_misconfigured") {
+        HEARTBEAT * 3 + Duration::from_secs(3)
+    } else {
+        HEARTBEAT
     }
 }
 
@@ -142,7 +151,7 @@ async fn heartbeat(rt: &Rt) -> bool {
         "id": rt.instance_id(),
         "name": rt.spec.name,
         "timestamp": rt.clock.now_text(),
-        "status": if rt.is_draining() { "draining" } else { "healthy" },
+        "status": status(rt),
         "load": { "in_flight": rt.in_flight() },
     });
     match post(rt, "POST", "/heartbeat", &body).await {
@@ -156,6 +165,16 @@ async fn heartbeat(rt: &Rt) -> bool {
             warn(rt, "heartbeat did not reach the registry", &error);
             true
         }
+    }
+}
+
+fn status(rt: &Rt) -> &'static str {
+    if rt.is_draining() {
+        "draining"
+    } else if crate::server::admin::flaps(rt) {
+        "unhealthy"
+    } else {
+        "healthy"
     }
 }
 
@@ -204,6 +223,10 @@ async fn post(
     let mut headers = http::HeaderMap::new();
     propagation::inject(&mut headers, span.context(), &Baggage::default());
     let call = async {
+        if crate::faults::is_cut_off(rt, crate::catalog::REGISTRY) {
+            tokio::time::sleep(timeouts::REGISTRY).await;
+            return Err("timed out".to_owned());
+        }
         let method =
             http::Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
         let request = rt

@@ -1,6 +1,7 @@
 //! Owns the faults that are on in this process, and the list of all kinds there are. What a fault does stands where the
 //! thing is done that it spoils; this module only answers whether it is on.
 
+pub mod effects;
 mod kinds;
 
 pub use kinds::{KINDS, KindInfo, Reach};
@@ -147,6 +148,22 @@ impl Default for Faults {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// Whether a `lost_context` fault of this mode is on.
+#[must_use]
+pub fn loses_context(rt: &crate::runtime::Rt, mode: &str) -> bool {
+    rt.faults
+        .find("lost_context")
+        .is_some_and(|params| params["mode"].as_str().unwrap_or("drop_extract") == mode)
+}
+
+/// Whether calls of this process to a service are cut off.
+#[must_use]
+pub fn is_cut_off(rt: &crate::runtime::Rt, service: &str) -> bool {
+    rt.faults
+        .find("partition")
+        .is_some_and(|params| params["to"].as_str() == Some(service))
 }
 
 #[cfg(test)]

@@ -40,10 +40,15 @@ pub fn record_only() -> Effect {
 #[must_use]
 pub fn router(rt: &Rt, publisher: Option<Arc<Publisher>>, effect: Effect) -> Router {
     let rt = Arc::clone(rt);
-    Router::new().route(Method::POST, "/events/{type}", Class::Business, move |request| {
-        let (rt, publisher, effect) = (Arc::clone(&rt), publisher.clone(), Arc::clone(&effect));
-        async move { take(&rt, publisher, effect, &request).await }
-    })
+    Router::new().route(
+        Method::POST,
+        "/events/{type}",
+        Class::Business,
+        move |request| {
+            let (rt, publisher, effect) = (Arc::clone(&rt), publisher.clone(), Arc::clone(&effect));
+            async move { take(&rt, publisher, effect, &request).await }
+        },
+    )
 }
 
 async fn take(
@@ -54,10 +59,14 @@ async fn take(
 ) -> Result<HttpReply, ApiError> {
     let envelope: Envelope = parse(&request.body)?;
     if envelope.event_type != request.param("type") {
-        return Err(ApiError::invalid("the event is of another type than its path"));
+        return Err(ApiError::invalid(
+            "the event is of another type than its path",
+        ));
     }
     let started = std::time::Instant::now();
-    let span = rt.telemetry.span(format!("process {}", envelope.event_type), Kind::Consumer);
+    let span = rt
+        .telemetry
+        .span(format!("process {}", envelope.event_type), Kind::Consumer);
     span.set("messaging.system", "shop_bus");
     span.set("messaging.operation.name", "process");
     span.set("messaging.operation.type", "process");
@@ -68,7 +77,10 @@ async fn take(
     }
     let event = envelope.clone();
     let outcome = in_span(&span, async {
-        let stored = rt.store()?.write::<_, StoreError, _>(move |tx| note(tx, &event, &effect)).await;
+        let stored = rt
+            .store()?
+            .write::<_, StoreError, _>(move |tx| note(tx, &event, &effect))
+            .await;
         let (duplicate, staged) = stored.map_err(|error| {
             let error = ApiError::from(error);
             span.fail(&error.reason, &error.message);
@@ -80,9 +92,11 @@ async fn take(
             .with("type", &envelope.event_type)
             .with_some("order_id", envelope.order_id());
         if duplicate {
-            rt.telemetry.info("event.duplicate", "event was received before", about);
+            rt.telemetry
+                .info("event.duplicate", "event was received before", about);
         } else {
-            rt.telemetry.debug("event.delivered", "event processed", about);
+            rt.telemetry
+                .debug("event.delivered", "event processed", about);
         }
         if let Some(publisher) = publisher {
             publisher.publish_and_wait(staged).await?;
@@ -90,10 +104,20 @@ async fn take(
         Ok::<_, ApiError>(duplicate)
     })
     .await;
-    let labels = [("messaging.system", "shop_bus"), ("messaging.destination.name", envelope.event_type.as_str())];
-    rt.telemetry.metrics().observe("messaging.process.duration", &labels, started.elapsed().as_secs_f64());
+    let labels = [
+        ("messaging.system", "shop_bus"),
+        ("messaging.destination.name", envelope.event_type.as_str()),
+    ];
+    rt.telemetry.metrics().observe(
+        "messaging.process.duration",
+        &labels,
+        started.elapsed().as_secs_f64(),
+    );
     let duplicate = outcome?;
-    Ok(HttpReply::json(200, json!({ "event_id": envelope.event_id, "duplicate": duplicate })))
+    Ok(HttpReply::json(
+        200,
+        json!({ "event_id": envelope.event_id, "duplicate": duplicate }),
+    ))
 }
 
 fn note(tx: &Tx<'_>, event: &Envelope, effect: &Effect) -> Result<(bool, Vec<Staged>), StoreError> {

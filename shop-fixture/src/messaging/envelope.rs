@@ -78,7 +78,10 @@ impl Envelope {
     ) -> Self {
         let carried = baggage.to_header();
         let state = send.state.to_header();
-        let lost = rt.faults.find("lost_context").is_some_and(|params| params["mode"] == "bus_metadata");
+        let lost = rt
+            .faults
+            .find("lost_context")
+            .is_some_and(|params| params["mode"] == "bus_metadata");
         let mut metadata = Metadata {
             baggage: (!carried.is_empty()).then_some(carried),
             order_id: event.order_id.clone(),
@@ -97,7 +100,10 @@ impl Envelope {
             event_type: event.event_type.to_owned(),
             schema: schema(event.aggregate_type, event.event_type),
             timestamp,
-            producer: Producer { service: rt.spec.name.to_owned(), instance: rt.instance_id().to_owned() },
+            producer: Producer {
+                service: rt.spec.name.to_owned(),
+                instance: rt.instance_id().to_owned(),
+            },
             aggregate: Aggregate {
                 kind: event.aggregate_type.to_owned(),
                 id: event.aggregate_id.clone(),
@@ -111,7 +117,10 @@ impl Envelope {
     /// The producer's context, if the message still has it.
     #[must_use]
     pub fn origin(&self) -> Option<TraceContext> {
-        self.metadata.traceparent.as_deref().and_then(|text| TraceContext::parse(text).ok())
+        self.metadata
+            .traceparent
+            .as_deref()
+            .and_then(|text| TraceContext::parse(text).ok())
     }
 
     #[must_use]
@@ -121,7 +130,9 @@ impl Envelope {
 
     #[must_use]
     pub fn order_id(&self) -> Option<&str> {
-        self.data["order_id"].as_str().or(self.metadata.order_id.as_deref())
+        self.data["order_id"]
+            .as_str()
+            .or(self.metadata.order_id.as_deref())
     }
 }
 
@@ -143,6 +154,9 @@ mod tests {
 
     #[test]
     fn schemas_are_named_after_the_event() {
-        assert_eq!(schema("checkout", "OrderCreated"), "checkout.order_created.v1");
+        assert_eq!(
+            schema("checkout", "OrderCreated"),
+            "checkout.order_created.v1"
+        );
     }
 }

@@ -124,7 +124,9 @@ fn claim(tx: &Tx<'_>, hold: u64) -> Result<Vec<Waiting>, StoreError> {
     let mut claimed = Vec::new();
     for (mut waiting, event_type, aggregate_type) in rows {
         let Some(known) = routes::known(&event_type) else {
-            return Err(StoreError::Corrupt(format!("the outbox holds an event of type {event_type}")));
+            return Err(StoreError::Corrupt(format!(
+                "the outbox holds an event of type {event_type}"
+            )));
         };
         waiting.staged.event.event_type = known;
         waiting.staged.event.aggregate_type = aggregate_word(&aggregate_type);
@@ -140,10 +142,17 @@ fn claim(tx: &Tx<'_>, hold: u64) -> Result<Vec<Waiting>, StoreError> {
 }
 
 fn aggregate_word(text: &str) -> &'static str {
-    ["order", "payment", "reservation", "shipment", "product", "checkout"]
-        .into_iter()
-        .find(|word| *word == text)
-        .unwrap_or("order")
+    [
+        "order",
+        "payment",
+        "reservation",
+        "shipment",
+        "product",
+        "checkout",
+    ]
+    .into_iter()
+    .find(|word| *word == text)
+    .unwrap_or("order")
 }
 
 /// Sends what waits, whenever something was staged and at its interval.
@@ -169,7 +178,11 @@ pub async fn relay(publisher: Arc<Publisher>) {
 async fn send_batch(publisher: &Arc<Publisher>) -> bool {
     let rt = publisher.rt();
     let Ok(store) = rt.store() else { return false };
-    let hold = rt.clock.scaled(CLAIM).max(Duration::from_secs(3)).as_nanos() as u64;
+    let hold = rt
+        .clock
+        .scaled(CLAIM)
+        .max(Duration::from_secs(3))
+        .as_nanos() as u64;
     // Most looks find nothing, and a read costs no lock.
     let due = store
         .read::<_, StoreError, _>(|tx| {
@@ -184,13 +197,18 @@ async fn send_batch(publisher: &Arc<Publisher>) -> bool {
     if !matches!(due, Ok(Some(()))) {
         return false;
     }
-    let claimed = match store.write::<_, StoreError, _>(move |tx| claim(tx, hold)).await {
+    let claimed = match store
+        .write::<_, StoreError, _>(move |tx| claim(tx, hold))
+        .await
+    {
         Ok(claimed) => claimed,
         Err(error) => {
             rt.telemetry.error(
                 "exception",
                 "the outbox could not be read",
-                Attributes::new().with("error.code", "STORE_FAILED").with("error.details", error.to_string()),
+                Attributes::new()
+                    .with("error.code", "STORE_FAILED")
+                    .with("error.details", error.to_string()),
             );
             return false;
         }
@@ -198,9 +216,14 @@ async fn send_batch(publisher: &Arc<Publisher>) -> bool {
     if claimed.is_empty() {
         return false;
     }
-    let repeated: Vec<&Waiting> = claimed.iter().filter(|waiting| waiting.attempts > 1).collect();
+    let repeated: Vec<&Waiting> = claimed
+        .iter()
+        .filter(|waiting| waiting.attempts > 1)
+        .collect();
     let relay_span = (!repeated.is_empty()).then(|| relay_span(publisher, &repeated));
-    let sends = claimed.iter().map(|waiting| send_one(publisher, waiting, relay_span.as_ref()));
+    let sends = claimed
+        .iter()
+        .map(|waiting| send_one(publisher, waiting, relay_span.as_ref()));
     let outcomes = futures_util::future::join_all(sends).await;
     if let Some(span) = relay_span {
         span.end();
@@ -212,12 +235,21 @@ fn relay_span(publisher: &Publisher, repeated: &[&Waiting]) -> Span {
     let rt = publisher.rt();
     let span = rt.telemetry.root("outbox relay", Kind::Internal);
     for waiting in repeated {
-        if let Some(cause) = waiting.traceparent.as_deref().and_then(|text| TraceContext::parse(text).ok()) {
+        if let Some(cause) = waiting
+            .traceparent
+            .as_deref()
+            .and_then(|text| TraceContext::parse(text).ok())
+        {
             span.link(cause);
         }
     }
-    let oldest = repeated.iter().filter_map(|waiting| parse_rfc3339(&waiting.created_at)).min();
-    let age = oldest.map_or(0, |created| rt.clock.now().saturating_sub(created) / 1_000_000);
+    let oldest = repeated
+        .iter()
+        .filter_map(|waiting| parse_rfc3339(&waiting.created_at))
+        .min();
+    let age = oldest.map_or(0, |created| {
+        rt.clock.now().saturating_sub(created) / 1_000_000
+    });
     span.set("shop.outbox.batch", repeated.len());
     span.set("shop.outbox.oldest_age_ms", age);
     span
@@ -225,19 +257,37 @@ fn relay_span(publisher: &Publisher, repeated: &[&Waiting]) -> Span {
 
 async fn send_one(publisher: &Arc<Publisher>, waiting: &Waiting, relay: Option<&Span>) -> bool {
     let rt = publisher.rt();
-    let cause = waiting.traceparent.as_deref().and_then(|text| TraceContext::parse(text).ok());
+    let cause = waiting
+        .traceparent
+        .as_deref()
+        .and_then(|text| TraceContext::parse(text).ok());
     let baggage = Baggage::from_headers(std::iter::once(waiting.baggage.as_str()));
     let parent = match relay.filter(|_| waiting.attempts > 1) {
         Some(span) => Some(span.context().clone()),
         None => cause,
     };
     let event = &waiting.staged.event;
-    let shared = crate::context::Shared { baggage: baggage.clone(), ..Default::default() };
-    let context = Context { trace: parent.clone(), span: None, shared: Arc::new(shared) };
+    let shared = crate::context::Shared {
+        baggage: baggage.clone(),
+        ..Default::default()
+    };
+    let context = Context {
+        trace: parent.clone(),
+        span: None,
+        shared: Arc::new(shared),
+    };
     let posted = context
         .scope(async {
             let span = publisher.send_span(event, &waiting.staged.event_id, parent.as_ref());
-            publisher.post(&span, &waiting.staged, waiting.created_at.clone(), &baggage, waiting.attempts).await
+            publisher
+                .post(
+                    &span,
+                    &waiting.staged,
+                    waiting.created_at.clone(),
+                    &baggage,
+                    waiting.attempts,
+                )
+                .await
         })
         .await;
     let (id, attempts) = (waiting.id, waiting.attempts);
@@ -275,17 +325,31 @@ async fn tell_lag(publisher: &Publisher) {
             )
         })
         .await;
-    let Ok(Some((waiting, oldest))) = found else { return };
+    let Ok(Some((waiting, oldest))) = found else {
+        return;
+    };
     let created = oldest.as_deref().and_then(parse_rfc3339);
-    let age = created.map_or(Duration::ZERO, |created| Duration::from_nanos(rt.clock.now().saturating_sub(created)));
+    let age = created.map_or(Duration::ZERO, |created| {
+        Duration::from_nanos(rt.clock.now().saturating_sub(created))
+    });
     let metrics = rt.telemetry.metrics();
-    metrics.set("shop_outbox_pending", &[("service", rt.spec.name)], waiting as f64);
-    metrics.set("shop_outbox_oldest_age_seconds", &[("service", rt.spec.name)], age.as_secs_f64());
+    metrics.set(
+        "shop_outbox_pending",
+        &[("service", rt.spec.name)],
+        waiting as f64,
+    );
+    metrics.set(
+        "shop_outbox_oldest_age_seconds",
+        &[("service", rt.spec.name)],
+        age.as_secs_f64(),
+    );
     if age > rt.clock.scaled(LAGGING) {
         rt.telemetry.warn(
             "outbox.lagging",
             "the oldest unpublished event waits for long",
-            Attributes::new().with("pending", waiting).with("age_ms", age.as_millis() as u64),
+            Attributes::new()
+                .with("pending", waiting)
+                .with("age_ms", age.as_millis() as u64),
         );
     }
 }

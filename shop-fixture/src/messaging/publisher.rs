@@ -40,7 +40,10 @@ pub struct Publisher {
 impl Publisher {
     #[must_use]
     pub fn new(rt: &Rt) -> Arc<Self> {
-        Arc::new(Self { rt: Arc::clone(rt), wake: Notify::new() })
+        Arc::new(Self {
+            rt: Arc::clone(rt),
+            wake: Notify::new(),
+        })
     }
 
     #[must_use]
@@ -50,7 +53,10 @@ impl Publisher {
 
     /// Part of the transaction that changes the state. `cause` is the context that the event comes from.
     pub fn stage(&self, tx: &Tx<'_>, event: Event, cause: &Cause) -> Result<Staged, StoreError> {
-        let staged = Staged { event_id: ulid("evt_"), event };
+        let staged = Staged {
+            event_id: ulid("evt_"),
+            event,
+        };
         if self.rt.config.publish == Publish::Outbox {
             outbox::insert(tx, &staged, cause)?;
         }
@@ -74,7 +80,10 @@ impl Publisher {
                 return Err(ApiError::new(
                     Code::Unavailable,
                     "EVENT_NOT_PUBLISHED",
-                    format!("{} could not be published: {}", staged.event.event_type, error.api.message),
+                    format!(
+                        "{} could not be published: {}",
+                        staged.event.event_type, error.api.message
+                    ),
                 ));
             }
         }
@@ -111,10 +120,16 @@ impl Publisher {
     async fn post_once(&self, staged: &Staged) -> Result<(), CallError> {
         let span = self.send_span(&staged.event, &staged.event_id, None);
         let baggage = current().shared.baggage.clone();
-        self.post(&span, staged, self.rt.clock.now_text(), &baggage, 1).await
+        self.post(&span, staged, self.rt.clock.now_text(), &baggage, 1)
+            .await
     }
 
-    pub(super) fn send_span(&self, event: &Event, event_id: &str, parent: Option<&TraceContext>) -> Span {
+    pub(super) fn send_span(
+        &self,
+        event: &Event,
+        event_id: &str,
+        parent: Option<&TraceContext>,
+    ) -> Span {
         let name = format!("send {}", event.event_type);
         let span = match parent {
             Some(parent) => self.rt.telemetry.child_of(parent, name, Kind::Producer),
@@ -140,12 +155,30 @@ impl Publisher {
     ) -> Result<(), CallError> {
         let rt = &self.rt;
         let (event, event_id) = (&staged.event, staged.event_id.as_str());
-        let envelope = Envelope::seal(rt, event_id, event, timestamp, span.context(), baggage, attempt);
+        let envelope = Envelope::seal(
+            rt,
+            event_id,
+            event,
+            timestamp,
+            span.context(),
+            baggage,
+            attempt,
+        );
         let body = serde_json::to_value(&envelope)
             .map_err(|error| CallError::not_sent(ApiError::internal(error.to_string())))?;
         let path = format!("/events/{}", event.event_type);
-        let ask = HttpAsk { method: Method::POST, template: "/events/{type}", path: &path, body: Some(&body) };
-        let options = CallOptions { service: BUS, timeout: TIMEOUT, retry: retry::Class::None, key: None };
+        let ask = HttpAsk {
+            method: Method::POST,
+            template: "/events/{type}",
+            path: &path,
+            body: Some(&body),
+        };
+        let options = CallOptions {
+            service: BUS,
+            timeout: TIMEOUT,
+            retry: retry::Class::None,
+            key: None,
+        };
         let started = std::time::Instant::now();
         let outcome = in_span(span, async {
             let outcome = send(rt, &ask, options).await;
@@ -160,7 +193,11 @@ impl Publisher {
             ("messaging.operation.name", "send"),
             ("messaging.destination.name", event.event_type),
         ];
-        rt.telemetry.metrics().observe("messaging.client.operation.duration", &labels, started.elapsed().as_secs_f64());
+        rt.telemetry.metrics().observe(
+            "messaging.client.operation.duration",
+            &labels,
+            started.elapsed().as_secs_f64(),
+        );
         let about = Attributes::new()
             .with("event_id", event_id)
             .with("type", event.event_type)
@@ -168,15 +205,23 @@ impl Publisher {
             .with_some("order_id", event.order_id.as_deref());
         match outcome {
             Ok(_) => {
-                rt.telemetry.info("event.published", "event published", about);
+                rt.telemetry
+                    .info("event.published", "event published", about);
                 Ok(())
             }
             Err(error) => {
-                let about = about.with("error.code", &error.api.reason).with("error.details", &error.api.message);
+                let about = about
+                    .with("error.code", &error.api.reason)
+                    .with("error.details", &error.api.message);
                 if rt.config.publish == Publish::Outbox {
-                    rt.telemetry.warn("event.publish_failed", "event not published, will be tried again", about);
+                    rt.telemetry.warn(
+                        "event.publish_failed",
+                        "event not published, will be tried again",
+                        about,
+                    );
                 } else {
-                    rt.telemetry.error("event.publish_failed", "event not published", about);
+                    rt.telemetry
+                        .error("event.publish_failed", "event not published", about);
                 }
                 Err(error)
             }

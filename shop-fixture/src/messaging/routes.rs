@@ -22,20 +22,30 @@ const ROUTES: &[(&str, &[&str])] = &[
 /// The type as a constant, or `None` if there is no such event.
 #[must_use]
 pub fn known(event_type: &str) -> Option<&'static str> {
-    ROUTES.iter().map(|(name, _)| *name).find(|name| *name == event_type)
+    ROUTES
+        .iter()
+        .map(|(name, _)| *name)
+        .find(|name| *name == event_type)
 }
 
 /// The services that a type is delivered to.
 #[must_use]
 pub fn subscribers(event_type: &str) -> Vec<&'static str> {
-    let Some((_, more)) = ROUTES.iter().find(|(name, _)| *name == event_type) else { return Vec::new() };
-    std::iter::once(NOTIFICATION).chain(more.iter().copied()).collect()
+    let Some((_, more)) = ROUTES.iter().find(|(name, _)| *name == event_type) else {
+        return Vec::new();
+    };
+    std::iter::once(NOTIFICATION)
+        .chain(more.iter().copied())
+        .collect()
 }
 
 /// Every service that is told of anything.
 #[must_use]
 pub fn all_subscribers() -> Vec<&'static str> {
-    let mut all: Vec<&'static str> = ROUTES.iter().flat_map(|(name, _)| subscribers(name)).collect();
+    let mut all: Vec<&'static str> = ROUTES
+        .iter()
+        .flat_map(|(name, _)| subscribers(name))
+        .collect();
     all.sort_unstable();
     all.dedup();
     debug_assert!(all.iter().all(|name| ServiceSpec::find(name).is_some()));
@@ -48,9 +58,16 @@ mod tests {
 
     #[test]
     fn notification_is_told_of_everything() {
-        assert!(ROUTES.iter().all(|(name, _)| subscribers(name).contains(&NOTIFICATION)));
+        assert!(
+            ROUTES
+                .iter()
+                .all(|(name, _)| subscribers(name).contains(&NOTIFICATION))
+        );
         assert_eq!(subscribers("OrderShipped"), [NOTIFICATION, INVENTORY]);
         assert!(subscribers("Nothing").is_empty() && known("Nothing").is_none());
-        assert_eq!(all_subscribers(), [INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]);
+        assert_eq!(
+            all_subscribers(),
+            [INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]
+        );
     }
 }

@@ -76,7 +76,13 @@ impl Engine {
     pub fn spawn(self: &Arc<Self>, saga: Saga, model: Arc<dyn Model>) -> oneshot::Receiver<Saga> {
         let (done, end) = oneshot::channel();
         let engine = Arc::clone(self);
-        let span = self.rt.telemetry.span("saga execute", Kind::Internal);
+        // Spawned work that forgets its surroundings is the classic way to lose a trace.
+        let forgets = crate::faults::loses_context(&self.rt, "async_spawn");
+        let span = if forgets {
+            self.rt.telemetry.root("saga execute", Kind::Internal)
+        } else {
+            self.rt.telemetry.span("saga execute", Kind::Internal)
+        };
         let context = current().with_span(&span);
         tokio::spawn(context.scope(async move {
             let saga = engine.execute(saga, model, &span).await;
@@ -418,7 +424,9 @@ impl Engine {
         };
         // Under strict publishing the effect is there although the step failed.
         let happened = failure.error.api.reason == "EVENT_NOT_PUBLISHED";
-        if (happened || failure.error.certainty == Certainty::Unknown) && step.compensation.is_some() {
+        if (happened || failure.error.certainty == Certainty::Unknown)
+            && step.compensation.is_some()
+        {
             saga.completed_steps.push(step.name.to_owned());
         }
         let api = failure.error.api;
@@ -728,10 +736,11 @@ impl Engine {
 
     /// Whether a fault on a step, or on all of them, strikes this one.
     fn strikes(&self, kind: &str, step: &StepDef) -> bool {
-        self.rt
-            .faults
-            .find(kind)
-            .is_some_and(|params| params["step"].as_str().is_none_or(|wanted| wanted == step.name))
+        self.rt.faults.find(kind).is_some_and(|params| {
+            params["step"]
+                .as_str()
+                .is_none_or(|wanted| wanted == step.name)
+        })
     }
 
     /// A `crash_at` fault ends the process here as SIGKILL would: nothing is flushed, nothing told.

@@ -440,16 +440,16 @@ pub async fn debug_rows(rt: &Rt, which: &str) -> Result<Vec<Value>, ApiError> {
              'retry_policy', json(retry_policy), 'lease_owner', lease_owner, 'lease_expires_at', lease_expires_at,
              'version', version, 'traceparent', traceparent, 'trace_id', substr(traceparent, 4, 32),
              'created_at', created_at, 'updated_at', updated_at,
-             'steps', (SELECT json_group_array(json_object('saga_id', saga_id, 'step_id', step_id, 'ordinal', ordinal,
+             'steps', json((SELECT json_group_array(json_object('saga_id', saga_id, 'step_id', step_id, 'ordinal', ordinal,
                  'step_name', step_name, 'service_name', service_name, 'forward_op', json(forward_op),
                  'compensation_op', json(compensation_op), 'idempotency_key', idempotency_key,
                  'compensation_key', compensation_key, 'status', status, 'retry_count', retry_count,
                  'started_at', started_at, 'completed_at', completed_at, 'error_details', error_details,
-                 'result', json(result)) ORDER BY ordinal) FROM saga_steps s WHERE s.saga_id = sagas.saga_id),
-             'log', (SELECT json_group_array(json_object('seq', seq, 'saga_id', saga_id, 'at', at, 'kind', kind,
+                 'result', json(result)) ORDER BY ordinal) FROM saga_steps s WHERE s.saga_id = sagas.saga_id)),
+             'log', json((SELECT json_group_array(json_object('seq', seq, 'saga_id', saga_id, 'at', at, 'kind', kind,
                  'step_id', step_id, 'attempt', attempt, 'outcome', outcome, 'error_code', error_code,
                  'error_details', error_details, 'traceparent', traceparent, 'instance_id', instance_id) ORDER BY seq)
-                 FROM saga_log l WHERE l.saga_id = sagas.saga_id))
+                 FROM saga_log l WHERE l.saga_id = sagas.saga_id)))
          FROM sagas WHERE {filter} ORDER BY updated_at DESC LIMIT 1000"
     );
     let texts = rt

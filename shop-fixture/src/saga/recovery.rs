@@ -26,9 +26,19 @@ pub enum Action {
 
 /// The decision, from the state at the crash, the age of the last update and whether the next service can be reached.
 #[must_use]
-pub fn decide(status: Status, state: &str, paid: bool, fresh: bool, next_reachable: bool) -> Action {
+pub fn decide(
+    status: Status,
+    state: &str,
+    paid: bool,
+    fresh: bool,
+    next_reachable: bool,
+) -> Action {
     // Once the customer has paid, only the payment's row counts, whatever was reached after it.
-    let state = if paid && state != "order_confirmed" && state != "shipped" { "payment_processed" } else { state };
+    let state = if paid && state != "order_confirmed" && state != "shipped" {
+        "payment_processed"
+    } else {
+        state
+    };
     match (status, state) {
         // Turning back is never turned round again.
         (Status::Compensating | Status::Failed, _) => Action::Continue,
@@ -105,9 +115,18 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
                 Some(step) => discovery::is_resolvable(rt, step.service).await,
                 None => true,
             };
-            let paid = saga.completed_steps.iter().any(|step| step == "process_payment");
+            let paid = saga
+                .completed_steps
+                .iter()
+                .any(|step| step == "process_payment");
             let fresh = age < rt.clock.scaled(FRESH);
-            let action = decide(saga.status, &saga.current_state, paid, fresh, next_reachable);
+            let action = decide(
+                saga.status,
+                &saga.current_state,
+                paid,
+                fresh,
+                next_reachable,
+            );
             span.set("shop.saga.age_ms", age.as_millis() as u64);
             let word = if action == Action::Compensate {
                 "compensate"
@@ -176,10 +195,21 @@ mod tests {
 
     #[test]
     fn what_was_paid_is_carried_on_while_the_next_service_answers() {
-        let decided = |fresh, reachable| decide(Status::Running, "inventory_reserved", true, fresh, reachable);
+        let decided = |fresh, reachable| {
+            decide(
+                Status::Running,
+                "inventory_reserved",
+                true,
+                fresh,
+                reachable,
+            )
+        };
         assert_eq!(decided(false, true), Action::Continue);
         assert_eq!(decided(true, false), Action::Compensate);
-        assert_eq!(decide(Status::Running, "shipped", true, false, false), Action::Continue);
+        assert_eq!(
+            decide(Status::Running, "shipped", true, false, false),
+            Action::Continue
+        );
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::http::{Class, HttpReply, HttpRequest, Router};
 use super::parse;
 use crate::error::ApiError;
-use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach};
+use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach, effects};
 use crate::runtime::Rt;
 use crate::store::ledger;
 use crate::telemetry::prometheus;
@@ -126,6 +126,9 @@ pub fn health(rt: &Rt) -> Router {
 }
 
 async fn check(rt: &Rt, ready: bool) -> HttpReply {
+    if rt.faults.is_on("health_lies") {
+        return HttpReply::json(200, json!({ "status": "pass", "checks": [] }));
+    }
     let mut checks = vec![timed("worker", async { Ok(()) }).await];
     if rt.has_store() {
         let store = async {
@@ -135,6 +138,9 @@ async fn check(rt: &Rt, ready: bool) -> HttpReply {
         checks.push(timed("store", store).await);
     }
     if ready {
+        if flaps(rt) {
+            checks.push(timed("worker", async { Err("not ready".to_owned()) }).await);
+        }
         let draining = if rt.is_draining() {
             Err("draining".to_owned())
         } else {
@@ -155,6 +161,15 @@ async fn check(rt: &Rt, ready: bool) -> HttpReply {
         if good { 200 } else { 503 },
         json!({ "status": status, "checks": checks }),
     )
+}
+
+/// A `health_flap` fault turns readiness off for every second period.
+pub(crate) fn flaps(rt: &Rt) -> bool {
+    let Some(params) = rt.faults.find("health_flap") else {
+        return false;
+    };
+    let period = params["period_ms"].as_u64().unwrap_or(20_000).max(1);
+    (rt.clock.now() / 1_000_000 / period) % 2 == 1
 }
 
 async fn timed(name: &str, check: impl Future<Output = Result<(), String>>) -> Value {
@@ -213,7 +228,9 @@ fn start_fault(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
         None => rt.clock.scaled(DEFAULT_TTL),
     };
     let id = fault.fault_id.unwrap_or_else(|| crate::ids::ulid("flt_"));
-    rt.faults.start(id.clone(), kind.name, fault.params, ttl);
+    rt.faults
+        .start(id.clone(), kind.name, fault.params.clone(), ttl);
+    effects::begin(rt, kind.name, &fault.params);
     Ok(HttpReply::json(201, json!({ "fault_id": id })))
 }
 
@@ -225,12 +242,7 @@ pub async fn carry_out_faults(rt: Rt) {
         if rt.faults.is_on("crash") {
             std::process::abort();
         }
-        let offset = rt
-            .faults
-            .find("clock_skew")
-            .and_then(|params| params["offset_ms"].as_i64())
-            .unwrap_or(0);
-        rt.clock.set_offset(offset.saturating_mul(1_000_000));
+        effects::settle(&rt).await;
         let sleep = next.map_or(Duration::from_secs(3_600), |at| {
             at.saturating_duration_since(Instant::now())
         });

@@ -73,8 +73,12 @@ async fn answer(rt: Rt, mut routes: Routes, request: Request<Incoming>) -> Respo
         return call(&mut routes, request).await;
     }
     // In a task of its own: a caller that gives up must not stop work half-way.
-    match tokio::spawn(handle(rt, routes, method, request)).await {
-        Ok(response) => response,
+    let name = method.clone();
+    match tokio::spawn(handle(Arc::clone(&rt), routes, method, request)).await {
+        Ok(response) => {
+            super::lose_reply(&rt, &name).await;
+            response
+        }
         Err(_) => Status::internal("the request could not be handled").into_http(),
     }
 }

@@ -390,9 +390,21 @@ async fn answer(
         Some(rt) if class != Class::Silent => {
             // The handler runs in a task of its own: a client that goes away must not stop work half-way.
             let edge = router.edge.clone();
-            let task = tokio::spawn(handle(rt, edge, peer, template, class, handler, request));
+            let name = format!("{} {template}", request.method);
+            let task = tokio::spawn(handle(
+                Arc::clone(&rt),
+                edge,
+                peer,
+                template,
+                class,
+                handler,
+                request,
+            ));
             match task.await {
-                Ok(reply) => write(reply),
+                Ok(reply) => {
+                    super::lose_reply(&rt, &name).await;
+                    write(reply)
+                }
                 Err(_) => write(HttpReply::from_error(
                     &ApiError::internal("the request could not be handled"),
                     None,

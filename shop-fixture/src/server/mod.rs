@@ -33,6 +33,9 @@ pub struct Begun {
 /// Reads the caller's context and starts the server span. `edit` may change the baggage before anything reads it.
 pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut Baggage)) -> Begun {
     let mut extracted = extract(headers);
+    if crate::faults::loses_context(rt, "drop_extract") {
+        extracted.parent = None;
+    }
     edit(&mut extracted.baggage);
     let span = match &extracted.parent {
         Some(parent) => rt.telemetry.child_of(parent, name, Kind::Server),
@@ -102,6 +105,9 @@ impl Begun {
                 }
             }
             None => {}
+        }
+        if rt.faults.is_on("health_lies") {
+            return Err(ApiError::internal("the request failed"));
         }
         if let Some(error) = self.effects.error
             && self.rng.chance(error.probability)
@@ -224,11 +230,35 @@ pub(crate) async fn stopped(stop: &mut tokio::sync::watch::Receiver<bool>) {
 /// A `hang` fault takes requests and never answers them, until it is lifted.
 pub async fn while_hanging(rt: &Rt) {
     let mut changes = rt.faults.changes();
-    while rt.faults.is_on("hang") {
+    while rt.faults.is_on("hang") || rt.faults.is_on("registry_down") {
         if changes.changed().await.is_err() {
             return;
         }
     }
+}
+
+/// A `lost_reply` fault keeps the answer of a share of the calls of a method until it is lifted, long after any caller has
+/// given up.
+pub(crate) async fn lose_reply(rt: &Rt, method: &str) {
+    let strikes = || {
+        let params = rt.faults.find("lost_reply")?;
+        let meant = params["rpc"]
+            .as_str()
+            .is_none_or(|wanted| method.contains(wanted));
+        meant.then(|| params["share"].as_f64().unwrap_or(1.0))
+    };
+    let Some(share) = strikes() else { return };
+    if !Rng::new(crate::ids::random_u64()).chance(share) {
+        return;
+    }
+    let mut changes = rt.faults.changes();
+    while strikes().is_some() {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+    // Whoever waited so long gets nothing either.
+    std::future::pending().await
 }
 
 /// Reads a JSON body strictly: unknown fields are refused.

@@ -13,8 +13,8 @@ use crate::call::{CallOptions, grpc};
 use crate::catalog::ORDERS;
 use crate::context;
 use crate::error::ApiError;
-use crate::proto::checkout::checkout_service_server::{CheckoutService, CheckoutServiceServer};
 use crate::proto::checkout::PlaceOrderRequest;
+use crate::proto::checkout::checkout_service_server::{CheckoutService, CheckoutServiceServer};
 use crate::proto::orders::{CreateOrderRequest, CreateOrderResponse};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
@@ -38,7 +38,11 @@ pub fn start(rt: &Rt) -> Served {
             }
         })
         .merge(admin::health(rt));
-    Served { grpc: Some(super::with_health(rt, service)), http: Some(http), background: Vec::new() }
+    Served {
+        grpc: Some(super::with_health(rt, service)),
+        http: Some(http),
+        background: Vec::new(),
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -53,7 +57,10 @@ impl HttpOrder {
     fn into_request(self, header: Option<&str>) -> PlaceOrderRequest {
         PlaceOrderRequest {
             cart_id: self.cart_id,
-            user_id: self.user_id.or_else(|| header.map(str::to_owned)).unwrap_or_default(),
+            user_id: self
+                .user_id
+                .or_else(|| header.map(str::to_owned))
+                .unwrap_or_default(),
             payment_method_id: self.payment_method_id.unwrap_or_default(),
             ..PlaceOrderRequest::default()
         }
@@ -68,16 +75,24 @@ async fn place(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderRespons
     let started = Instant::now();
     let track = rt.telemetry.identity().track.clone();
     let labels = [("version", track.as_str())];
-    rt.telemetry.metrics().add("checkout_service_requests_total", &labels, 1.0);
+    rt.telemetry
+        .metrics()
+        .add("checkout_service_requests_total", &labels, 1.0);
     let outcome = order(rt, request).await;
     let status = match &outcome {
         Ok(placed) => placed.saga_status.as_str(),
         Err(_) => "error",
     };
     if status == "error" || status == "failed" {
-        rt.telemetry.metrics().add("checkout_service_errors_total", &labels, 1.0);
+        rt.telemetry
+            .metrics()
+            .add("checkout_service_errors_total", &labels, 1.0);
     }
-    rt.telemetry.metrics().observe("checkout_duration_seconds", &[("status", status)], started.elapsed().as_secs_f64());
+    rt.telemetry.metrics().observe(
+        "checkout_duration_seconds",
+        &[("status", status)],
+        started.elapsed().as_secs_f64(),
+    );
     outcome
 }
 
@@ -116,6 +131,9 @@ impl CheckoutService for Checkout {
         &self,
         request: Request<PlaceOrderRequest>,
     ) -> Result<Response<CreateOrderResponse>, Status> {
-        place(&self.rt, request.into_inner()).await.map(Response::new).map_err(|error| error.to_status())
+        place(&self.rt, request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
     }
 }

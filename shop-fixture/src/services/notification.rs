@@ -31,25 +31,44 @@ CREATE VIEW ledger_notifications AS SELECT *, sent_at AS changed_at FROM notific
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let migrations = [SCHEMA, consumer::SCHEMA, idempotency::SCHEMA];
     let path = rt.config.db_path(rt.spec.name);
-    rt.set_store(Store::open(&path, &migrations, Arc::clone(&rt.clock), rt.telemetry.clone())?);
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
     let effect: consumer::Effect = Arc::new(|tx, event: &Envelope| {
         insert(tx, &event.event_id, &event.event_type, event.order_id())?;
         Ok(Vec::new())
     });
     let (send, list) = (Arc::clone(rt), Arc::clone(rt));
     let router = Router::new()
-        .route(Method::POST, "/notifications", Class::Business, move |request| {
-            let rt = Arc::clone(&send);
-            async move { notify(&rt, &request).await }
-        })
-        .route(Method::GET, "/notifications", Class::Business, move |request| {
-            let rt = Arc::clone(&list);
-            async move { show(&rt, &request).await }
-        })
+        .route(
+            Method::POST,
+            "/notifications",
+            Class::Business,
+            move |request| {
+                let rt = Arc::clone(&send);
+                async move { notify(&rt, &request).await }
+            },
+        )
+        .route(
+            Method::GET,
+            "/notifications",
+            Class::Business,
+            move |request| {
+                let rt = Arc::clone(&list);
+                async move { show(&rt, &request).await }
+            },
+        )
         .merge(consumer::router(rt, None, effect))
         .merge(admin::health(rt));
     let background = vec![super::background(idempotency::purge(Arc::clone(rt)))];
-    Ok(Served { grpc: None, http: Some(router), background })
+    Ok(Served {
+        grpc: None,
+        http: Some(router),
+        background,
+    })
 }
 
 /// How each kind of news reaches a customer.
@@ -61,11 +80,22 @@ fn channel(event_type: &str) -> &'static str {
     }
 }
 
-fn insert(tx: &Tx<'_>, event_id: &str, event_type: &str, order_id: Option<&str>) -> Result<(), StoreError> {
+fn insert(
+    tx: &Tx<'_>,
+    event_id: &str,
+    event_type: &str,
+    order_id: Option<&str>,
+) -> Result<(), StoreError> {
     tx.execute(
         "INSERT notifications",
         "INSERT INTO notifications VALUES (?1, ?2, ?3, ?4, ?5)",
-        (event_id, event_type, order_id, channel(event_type), tx.now_text()),
+        (
+            event_id,
+            event_type,
+            order_id,
+            channel(event_type),
+            tx.now_text(),
+        ),
     )?;
     Ok(())
 }
@@ -81,17 +111,20 @@ struct Notify {
 async fn notify(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let ask: Notify = parse(&request.body)?;
     if ask.kind.is_empty() || ask.kind.len() > 64 || ask.order_id.is_empty() {
-        return Err(ApiError::invalid("a notification needs a type and an order"));
+        return Err(ApiError::invalid(
+            "a notification needs a type and an order",
+        ));
     }
     let payload = json!({ "type": ask.kind, "order_id": ask.order_id });
     let key = crate::context::current().shared.idempotency_key.clone();
-    let ticket = match idempotency::begin(rt, key.as_deref(), "POST /notifications", &payload).await? {
-        Begin::Replay(outcome) => {
-            let id = String::from_utf8(outcome?).unwrap_or_default();
-            return Ok(HttpReply::json(201, json!({ "event_id": id })));
-        }
-        Begin::Run(ticket) => ticket,
-    };
+    let ticket =
+        match idempotency::begin(rt, key.as_deref(), "POST /notifications", &payload).await? {
+            Begin::Replay(outcome) => {
+                let id = String::from_utf8(outcome?).unwrap_or_default();
+                return Ok(HttpReply::json(201, json!({ "event_id": id })));
+            }
+            Begin::Run(ticket) => ticket,
+        };
     let (id, settle) = (ulid("evt_"), ticket.clone());
     let written = id.clone();
     let stored = rt

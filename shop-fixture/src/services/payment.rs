@@ -52,7 +52,12 @@ const COLUMNS: &str = "payment_id, order_id, user_id, amount_cents, currency, me
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let path = rt.config.db_path(rt.spec.name);
-    let migrations = [SCHEMA, idempotency::SCHEMA, outbox::SCHEMA, consumer::SCHEMA];
+    let migrations = [
+        SCHEMA,
+        idempotency::SCHEMA,
+        outbox::SCHEMA,
+        consumer::SCHEMA,
+    ];
     rt.set_store(Store::open(
         &path,
         &migrations,
@@ -62,7 +67,10 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let publisher = Publisher::new(rt);
     let events = consumer::router(rt, None, consumer::record_only());
     let relay = outbox::relay(Arc::clone(&publisher));
-    let service = PaymentsServiceServer::new(Payments { rt: Arc::clone(rt), publisher });
+    let service = PaymentsServiceServer::new(Payments {
+        rt: Arc::clone(rt),
+        publisher,
+    });
     let background = vec![
         super::background(idempotency::purge(Arc::clone(rt))),
         super::background(relay),
@@ -137,8 +145,11 @@ impl Payments {
             .unwrap_or_default();
         let (request, key) = (request.clone(), key.to_owned());
         let (attempt, method) = (request.clone(), request.payment_method_id.clone());
+        let recorded = ticket.is_recorded();
         let payment_id = store
-            .write::<_, StoreError, _>(move |tx| record_attempt(tx, &attempt, &key, &trace_id))
+            .write::<_, StoreError, _>(move |tx| {
+                record_attempt(tx, &attempt, &key, &trace_id, recorded)
+            })
             .await?;
         let verdict = match verdict(&method) {
             Verdict::Silent => {
@@ -159,7 +170,11 @@ impl Payments {
             .write::<_, StoreError, _>(move |tx| {
                 let settled = settle(tx, &id, verdict, &ticket)?;
                 let payment = find(tx, &id)?;
-                let kind = if settled.is_ok() { "PaymentProcessed" } else { "PaymentFailed" };
+                let kind = if settled.is_ok() {
+                    "PaymentProcessed"
+                } else {
+                    "PaymentFailed"
+                };
                 let staged = publisher.stage(tx, event(kind, &payment), &cause)?;
                 Ok((settled, staged))
             })
@@ -297,6 +312,7 @@ fn record_attempt(
     request: &proto::PaymentRequest,
     key: &str,
     trace_id: &str,
+    recorded: bool,
 ) -> Result<String, StoreError> {
     let known = tx.one(
         "SELECT payments",
@@ -304,7 +320,7 @@ fn record_attempt(
         [key],
         |row| row.get::<_, String>(0),
     )?;
-    if let Some(payment_id) = known {
+    if let Some(payment_id) = known.filter(|_| recorded) {
         tx.execute(
             "UPDATE payments",
             "UPDATE payments SET attempts = attempts + 1, updated_at = ?2 WHERE payment_id = ?1",

@@ -17,9 +17,9 @@ use crate::error::{ApiError, ShopError};
 use crate::idempotency::{self, Begin};
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Event, Publisher, outbox};
+use crate::proto::inventory;
 use crate::proto::products as proto;
 use crate::proto::products::products_service_server::{ProductsService, ProductsServiceServer};
-use crate::proto::inventory;
 use crate::resilience::retry;
 use crate::runtime::Rt;
 use crate::seed;
@@ -43,8 +43,7 @@ CREATE TABLE products (
 CREATE INDEX products_category ON products (category, product_id);
 ";
 
-const COLUMNS: &str =
-    "product_id, name, description, price_cents, currency, category, sku, image_url, is_active, version";
+const COLUMNS: &str = "product_id, name, description, price_cents, currency, category, sku, image_url, is_active, version";
 const MAX_LIST: i64 = 200;
 const AVAILABILITY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -76,7 +75,12 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let seed = seed_sql();
     let migrations = [SCHEMA, seed.as_str(), idempotency::SCHEMA, outbox::SCHEMA];
     let path = rt.config.db_path(rt.spec.name);
-    rt.set_store(Store::open(&path, &migrations, Arc::clone(&rt.clock), rt.telemetry.clone())?);
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
     let publisher = Publisher::new(rt);
     let service = Products {
         rt: Arc::clone(rt),
@@ -88,7 +92,11 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         super::background(idempotency::purge(Arc::clone(rt))),
     ];
     let grpc = super::with_health(rt, ProductsServiceServer::new(service));
-    Ok(Served { grpc: Some(grpc), http: Some(admin::health(rt)), background })
+    Ok(Served {
+        grpc: Some(grpc),
+        http: Some(admin::health(rt)),
+        background,
+    })
 }
 
 struct Products {
@@ -117,16 +125,27 @@ fn read(row: &Row<'_>) -> rusqlite::Result<proto::Product> {
 
 fn find(tx: &Tx<'_>, product_id: &str) -> Result<Option<proto::Product>, StoreError> {
     let sql = format!("SELECT {COLUMNS} FROM products WHERE product_id = ?1");
-    tx.one("SELECT products", &sql, [seed::product_id(product_id)], read)
+    tx.one(
+        "SELECT products",
+        &sql,
+        [seed::product_id(product_id)],
+        read,
+    )
 }
 
 impl Products {
     async fn get(&self, product_id: String) -> Result<proto::Product, ApiError> {
-        let found = self.rt.store()?.read::<_, StoreError, _>(move |tx| find(tx, &product_id)).await?;
-        let product = found.ok_or_else(|| ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product"))?;
+        let found = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| find(tx, &product_id))
+            .await?;
+        let product = found
+            .ok_or_else(|| ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product"))?;
         let mut one = vec![product];
         self.fill_stock(&mut one).await;
-        one.pop().ok_or_else(|| ApiError::internal("the product was lost"))
+        one.pop()
+            .ok_or_else(|| ApiError::internal("the product was lost"))
     }
 
     /// Asks inventory; when it does not answer, the last known stock is shown and flagged as stale.
@@ -135,7 +154,10 @@ impl Products {
             items: products
                 .iter()
                 .take(100)
-                .map(|product| inventory::Line { product_id: product.product_id.clone(), quantity: 1 })
+                .map(|product| inventory::Line {
+                    product_id: product.product_id.clone(),
+                    quantity: 1,
+                })
                 .collect(),
         };
         let options = CallOptions {
@@ -144,9 +166,17 @@ impl Products {
             retry: retry::Class::None,
             key: None,
         };
-        let answer: Result<inventory::AvailabilityReply, _> =
-            grpc::unary(&self.rt, "inventory.v1.InventoryService/CheckAvailability", options, request).await;
-        let mut known = self.last_known.lock().unwrap_or_else(PoisonError::into_inner);
+        let answer: Result<inventory::AvailabilityReply, _> = grpc::unary(
+            &self.rt,
+            "inventory.v1.InventoryService/CheckAvailability",
+            options,
+            request,
+        )
+        .await;
+        let mut known = self
+            .last_known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Ok(answer) = &answer {
             for item in &answer.items {
                 known.insert(item.product_id.clone(), item.available);
@@ -159,7 +189,11 @@ impl Products {
     }
 
     async fn list(&self, request: proto::ListRequest) -> Result<proto::ProductList, ApiError> {
-        let limit = if request.limit <= 0 { 20 } else { request.limit.min(MAX_LIST) };
+        let limit = if request.limit <= 0 {
+            20
+        } else {
+            request.limit.min(MAX_LIST)
+        };
         let sql = format!(
             "SELECT {COLUMNS} FROM products WHERE is_active AND product_id > ?1 AND (?2 = '' OR category = ?2)
              ORDER BY product_id LIMIT ?3"
@@ -168,12 +202,21 @@ impl Products {
             .rt
             .store()?
             .read::<_, StoreError, _>(move |tx| {
-                tx.all("SELECT products", &sql, (&request.after, &request.category, limit), read)
+                tx.all(
+                    "SELECT products",
+                    &sql,
+                    (&request.after, &request.category, limit),
+                    read,
+                )
             })
             .await?;
         self.fill_stock(&mut products).await;
         let full = products.len() as i64 == limit;
-        let next = products.last().filter(|_| full).map(|last| last.product_id.clone()).unwrap_or_default();
+        let next = products
+            .last()
+            .filter(|_| full)
+            .map(|last| last.product_id.clone())
+            .unwrap_or_default();
         Ok(proto::ProductList { products, next })
     }
 
@@ -182,7 +225,9 @@ impl Products {
         product_id: String,
         method: &'static str,
         payload: serde_json::Value,
-        update: impl FnOnce(&Tx<'_>, &proto::Product) -> Result<Option<Event>, StoreError> + Send + 'static,
+        update: impl FnOnce(&Tx<'_>, &proto::Product) -> Result<Option<Event>, StoreError>
+        + Send
+        + 'static,
     ) -> Result<proto::Product, ApiError> {
         let key = context::current().shared.idempotency_key.clone();
         let ticket = match idempotency::begin(&self.rt, key.as_deref(), method, &payload).await? {
@@ -192,13 +237,15 @@ impl Products {
             }
             Begin::Run(ticket) => ticket,
         };
-        let (publisher, cause, settle) = (Arc::clone(&self.publisher), Cause::here(), ticket.clone());
+        let (publisher, cause, settle) =
+            (Arc::clone(&self.publisher), Cause::here(), ticket.clone());
         let stored = self
             .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
                 let Some(before) = find(tx, &product_id)? else {
-                    let error = ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product");
+                    let error =
+                        ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product");
                     settle.refuse(tx, &error)?;
                     return Ok(Err(error));
                 };
@@ -239,19 +286,29 @@ fn product_event(event_type: &'static str, product_id: &str, data: serde_json::V
 }
 
 fn answer<T>(outcome: Result<T, ApiError>) -> Result<Response<T>, Status> {
-    outcome.map(Response::new).map_err(|error| error.to_status())
+    outcome
+        .map(Response::new)
+        .map_err(|error| error.to_status())
 }
 
 #[tonic::async_trait]
 impl ProductsService for Products {
-    async fn get_product(&self, request: Request<proto::ProductRef>) -> Result<Response<proto::Product>, Status> {
+    async fn get_product(
+        &self,
+        request: Request<proto::ProductRef>,
+    ) -> Result<Response<proto::Product>, Status> {
         answer(self.get(request.into_inner().product_id).await)
     }
 
-    async fn get_products(&self, request: Request<proto::ProductRefs>) -> Result<Response<proto::ProductList>, Status> {
+    async fn get_products(
+        &self,
+        request: Request<proto::ProductRefs>,
+    ) -> Result<Response<proto::ProductList>, Status> {
         let ids = request.into_inner().product_ids;
         if ids.len() as i64 > MAX_LIST {
-            return answer(Err(ApiError::invalid(format!("at most {MAX_LIST} products are read at once"))));
+            return answer(Err(ApiError::invalid(format!(
+                "at most {MAX_LIST} products are read at once"
+            ))));
         }
         let found = async {
             let store = self.rt.store()?;
@@ -265,7 +322,10 @@ impl ProductsService for Products {
                 })
                 .await?;
             self.fill_stock(&mut products).await;
-            Ok::<_, ApiError>(proto::ProductList { products, next: String::new() })
+            Ok::<_, ApiError>(proto::ProductList {
+                products,
+                next: String::new(),
+            })
         };
         answer(found.await)
     }
@@ -281,11 +341,15 @@ impl ProductsService for Products {
         &self,
         request: Request<proto::ProductRef>,
     ) -> Result<Response<proto::ProductAvailability>, Status> {
-        answer(self.get(request.into_inner().product_id).await.map(|product| proto::ProductAvailability {
-            product_id: product.product_id,
-            available: product.available,
-            stale: product.stock_stale,
-        }))
+        answer(
+            self.get(request.into_inner().product_id)
+                .await
+                .map(|product| proto::ProductAvailability {
+                    product_id: product.product_id,
+                    available: product.available,
+                    stale: product.stock_stale,
+                }),
+        )
     }
 
     async fn update_product(
@@ -306,17 +370,27 @@ impl ProductsService for Products {
                      WHERE product_id = ?1",
                     (&before.product_id, &ask.name, &ask.description, &ask.category, tx.now_text()),
                 )?;
-                let changed: Vec<&str> =
-                    [("name", &ask.name), ("description", &ask.description), ("category", &ask.category)]
-                        .into_iter()
-                        .filter(|(_, value)| !value.is_empty())
-                        .map(|(field, _)| field)
-                        .collect();
+                let changed: Vec<&str> = [
+                    ("name", &ask.name),
+                    ("description", &ask.description),
+                    ("category", &ask.category),
+                ]
+                .into_iter()
+                .filter(|(_, value)| !value.is_empty())
+                .map(|(field, _)| field)
+                .collect();
                 let data = json!({ "product_id": before.product_id, "changed_fields": changed });
-                Ok(Some(product_event("ProductUpdated", &before.product_id, data)))
+                Ok(Some(product_event(
+                    "ProductUpdated",
+                    &before.product_id,
+                    data,
+                )))
             }
         };
-        answer(self.change(ask.product_id, "UpdateProduct", payload, update).await)
+        answer(
+            self.change(ask.product_id, "UpdateProduct", payload, update)
+                .await,
+        )
     }
 
     async fn update_price(
@@ -338,8 +412,12 @@ impl ProductsService for Products {
             let data = json!({
                 "product_id": before.product_id, "old_price_cents": before.price_cents, "price_cents": price,
             });
-            Ok((before.price_cents != price).then(|| product_event("PriceChanged", &before.product_id, data)))
+            Ok((before.price_cents != price)
+                .then(|| product_event("PriceChanged", &before.product_id, data)))
         };
-        answer(self.change(ask.product_id, "UpdatePrice", payload, update).await)
+        answer(
+            self.change(ask.product_id, "UpdatePrice", payload, update)
+                .await,
+        )
     }
 }

@@ -44,9 +44,19 @@ CREATE VIEW ledger_shipments AS
 const DELIVERY: Duration = Duration::from_secs(30);
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
-    let migrations = [SCHEMA, idempotency::SCHEMA, outbox::SCHEMA, consumer::SCHEMA];
+    let migrations = [
+        SCHEMA,
+        idempotency::SCHEMA,
+        outbox::SCHEMA,
+        consumer::SCHEMA,
+    ];
     let path = rt.config.db_path(rt.spec.name);
-    rt.set_store(Store::open(&path, &migrations, Arc::clone(&rt.clock), rt.telemetry.clone())?);
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
     let publisher = Publisher::new(rt);
     let router = router(rt, &publisher)
         .merge(consumer::router(rt, None, consumer::record_only()))
@@ -56,7 +66,11 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         super::background(idempotency::purge(Arc::clone(rt))),
         super::background(deliver(Arc::clone(rt), publisher)),
     ];
-    Ok(Served { grpc: None, http: Some(router), background })
+    Ok(Served {
+        grpc: None,
+        http: Some(router),
+        background,
+    })
 }
 
 fn router(rt: &Rt, publisher: &Arc<Publisher>) -> Router {
@@ -64,10 +78,15 @@ fn router(rt: &Rt, publisher: &Arc<Publisher>) -> Router {
     macro_rules! route {
         ($method:ident $path:literal $handler:expr) => {
             let (rt, publisher) = (Arc::clone(rt), Arc::clone(publisher));
-            router = router.route(Method::$method, $path, Class::Business, move |request: HttpRequest| {
-                let (rt, publisher) = (Arc::clone(&rt), Arc::clone(&publisher));
-                async move { $handler(rt, publisher, request).await }
-            });
+            router = router.route(
+                Method::$method,
+                $path,
+                Class::Business,
+                move |request: HttpRequest| {
+                    let (rt, publisher) = (Arc::clone(&rt), Arc::clone(&publisher));
+                    async move { $handler(rt, publisher, request).await }
+                },
+            );
         };
     }
     route!(POST "/shipments" ship);
@@ -108,15 +127,29 @@ fn event(event_type: &'static str, shipment: &Value) -> Event {
     }
 }
 
-async fn ship(rt: Rt, publisher: Arc<Publisher>, request: HttpRequest) -> Result<HttpReply, ApiError> {
+async fn ship(
+    rt: Rt,
+    publisher: Arc<Publisher>,
+    request: HttpRequest,
+) -> Result<HttpReply, ApiError> {
     let ask: Ship = parse(&request.body)?;
     if ask.order_id.is_empty() || ask.items.is_empty() {
         return Err(ApiError::invalid("a shipment needs an order and its items"));
     }
-    if ask.items.iter().any(|line| line.product_id.is_empty() || line.quantity < 1) {
-        return Err(ApiError::invalid("each item needs a product and a quantity"));
+    if ask
+        .items
+        .iter()
+        .any(|line| line.product_id.is_empty() || line.quantity < 1)
+    {
+        return Err(ApiError::invalid(
+            "each item needs a product and a quantity",
+        ));
     }
-    let lines: Vec<Value> = ask.items.iter().map(|line| json!([line.product_id, line.quantity])).collect();
+    let lines: Vec<Value> = ask
+        .items
+        .iter()
+        .map(|line| json!([line.product_id, line.quantity]))
+        .collect();
     let payload = json!({ "order_id": ask.order_id, "items": lines, "address": ask.address });
     let key = context::current().shared.idempotency_key.clone();
     let ticket = match idempotency::begin(&rt, key.as_deref(), "POST /shipments", &payload).await? {
@@ -155,27 +188,42 @@ async fn ship(rt: Rt, publisher: Arc<Publisher>, request: HttpRequest) -> Result
 }
 
 fn replayed(bytes: Vec<u8>) -> Result<HttpReply, ApiError> {
-    let shipment: Value =
-        serde_json::from_slice(&bytes).map_err(|_| ApiError::internal("the stored answer is not readable"))?;
+    let shipment: Value = serde_json::from_slice(&bytes)
+        .map_err(|_| ApiError::internal("the stored answer is not readable"))?;
     Ok(HttpReply::json(201, shipment))
 }
 
-async fn show(rt: Rt, _publisher: Arc<Publisher>, request: HttpRequest) -> Result<HttpReply, ApiError> {
+async fn show(
+    rt: Rt,
+    _publisher: Arc<Publisher>,
+    request: HttpRequest,
+) -> Result<HttpReply, ApiError> {
     let id = request.param("id").to_owned();
-    let found = rt.store()?.read::<_, StoreError, _>(move |tx| find(tx, &id)).await?;
-    let shipment = found.ok_or_else(|| ApiError::not_found("SHIPMENT_NOT_FOUND", "there is no such shipment"))?;
+    let found = rt
+        .store()?
+        .read::<_, StoreError, _>(move |tx| find(tx, &id))
+        .await?;
+    let shipment = found
+        .ok_or_else(|| ApiError::not_found("SHIPMENT_NOT_FOUND", "there is no such shipment"))?;
     Ok(HttpReply::json(200, shipment))
 }
 
 /// The id may be that of the order: whoever undoes a shipment may never have heard its own.
-async fn cancel(rt: Rt, _publisher: Arc<Publisher>, request: HttpRequest) -> Result<HttpReply, ApiError> {
+async fn cancel(
+    rt: Rt,
+    _publisher: Arc<Publisher>,
+    request: HttpRequest,
+) -> Result<HttpReply, ApiError> {
     let id = request.param("id").to_owned();
     let key = context::current().shared.idempotency_key.clone();
     let payload = json!({ "id": id });
-    let ticket = match idempotency::begin(&rt, key.as_deref(), "POST /shipments/{id}/cancel", &payload).await? {
-        Begin::Replay(outcome) => return replayed(outcome?),
-        Begin::Run(ticket) => ticket,
-    };
+    let ticket =
+        match idempotency::begin(&rt, key.as_deref(), "POST /shipments/{id}/cancel", &payload)
+            .await?
+        {
+            Begin::Replay(outcome) => return replayed(outcome?),
+            Begin::Run(ticket) => ticket,
+        };
     let settle = ticket.clone();
     let stored = rt
         .store()?
@@ -187,13 +235,21 @@ async fn cancel(rt: Rt, _publisher: Arc<Publisher>, request: HttpRequest) -> Res
                 (&id, tx.now_text()),
             )?;
             let shipment = find(tx, &id)?;
-            if shipment.as_ref().is_some_and(|shipment| shipment["status"] == "DELIVERED") {
-                let error = ApiError::new(Code::FailedPrecondition, "INVALID_SHIPMENT_STATE", "it was delivered already");
+            if shipment
+                .as_ref()
+                .is_some_and(|shipment| shipment["status"] == "DELIVERED")
+            {
+                let error = ApiError::new(
+                    Code::FailedPrecondition,
+                    "INVALID_SHIPMENT_STATE",
+                    "it was delivered already",
+                );
                 settle.refuse(tx, &error)?;
                 return Ok(Err(error));
             }
             // Nothing was ever shipped: undoing it has succeeded.
-            let shipment = shipment.unwrap_or_else(|| json!({ "order_id": id, "status": "ABSENT" }));
+            let shipment =
+                shipment.unwrap_or_else(|| json!({ "order_id": id, "status": "ABSENT" }));
             settle.complete(tx, shipment.to_string().as_bytes())?;
             Ok(Ok(shipment))
         })
@@ -208,10 +264,17 @@ async fn cancel(rt: Rt, _publisher: Arc<Publisher>, request: HttpRequest) -> Res
     }
 }
 
-async fn confirm(rt: Rt, publisher: Arc<Publisher>, request: HttpRequest) -> Result<HttpReply, ApiError> {
+async fn confirm(
+    rt: Rt,
+    publisher: Arc<Publisher>,
+    request: HttpRequest,
+) -> Result<HttpReply, ApiError> {
     let id = request.param("id").to_owned();
     let (stager, cause) = (Arc::clone(&publisher), Cause::here());
-    let staged = rt.store()?.write::<_, StoreError, _>(move |tx| delivered(tx, &id, &stager, &cause)).await?;
+    let staged = rt
+        .store()?
+        .write::<_, StoreError, _>(move |tx| delivered(tx, &id, &stager, &cause))
+        .await?;
     match staged {
         Some((shipment, staged)) => {
             publisher.publish_and_wait(vec![staged]).await?;
@@ -300,10 +363,21 @@ struct Quote {
     items: Vec<Line>,
 }
 
-async fn quote(_rt: Rt, _publisher: Arc<Publisher>, request: HttpRequest) -> Result<HttpReply, ApiError> {
+async fn quote(
+    _rt: Rt,
+    _publisher: Arc<Publisher>,
+    request: HttpRequest,
+) -> Result<HttpReply, ApiError> {
     let ask: Quote = parse(&request.body)?;
-    let count: i64 = ask.items.iter().map(|line| line.quantity.clamp(0, 10_000)).sum();
-    Ok(HttpReply::json(200, json!({ "cost_cents": 499 + 100 * count, "currency": "USD" })))
+    let count: i64 = ask
+        .items
+        .iter()
+        .map(|line| line.quantity.clamp(0, 10_000))
+        .sum();
+    Ok(HttpReply::json(
+        200,
+        json!({ "cost_cents": 499 + 100 * count, "currency": "USD" }),
+    ))
 }
 
 fn find(tx: &Tx<'_>, id: &str) -> Result<Option<Value>, StoreError> {

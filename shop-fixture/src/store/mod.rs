@@ -174,10 +174,38 @@ impl Store {
         task.await.unwrap_or(Err(StoreError::Gone))
     }
 
-    #[must_use]
-    pub fn now(&self) -> u64 {
-        self.inner.clock.now()
+    /// Stops the file from growing, or lets it grow again.
+    pub async fn limit_growth(&self, limited: bool) {
+        let inner = Arc::clone(&self.inner);
+        let task = tokio::task::spawn_blocking(move || {
+            let connection = inner.write.lock().unwrap_or_else(PoisonError::into_inner);
+            let most: i64 = if limited {
+                connection
+                    .query_row("PRAGMA page_count", [], |row| row.get(0))
+                    .unwrap_or(1)
+            } else {
+                i64::from(u32::MAX - 1)
+            };
+            // The answer is the limit that now holds; a file that is larger already stays as it is.
+            let _ =
+                connection.query_row(&format!("PRAGMA max_page_count = {most}"), [], |_| Ok(()));
+        });
+        let _ = task.await;
     }
+}
+
+/// Takes the write lock of a store from outside, and holds it.
+pub fn hold_write_lock(path: &Path, hold: Duration) -> Result<(), StoreError> {
+    let fail = |source| StoreError::Statement {
+        statement: "BEGIN".to_owned(),
+        source,
+    };
+    let mut connection = connect(path).map_err(fail)?;
+    let lock = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(fail)?;
+    std::thread::sleep(hold);
+    lock.rollback().map_err(fail)
 }
 
 fn connect(path: &Path) -> rusqlite::Result<Connection> {

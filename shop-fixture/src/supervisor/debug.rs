@@ -28,7 +28,10 @@ const LEDGERS: &[(&str, &[&str])] = &[
     ("notifications", &[NOTIFICATION]),
     ("outbox", &[CATALOG, INVENTORY, ORDERS, PAYMENT, SHIPPING]),
     ("inbox", &[INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]),
-    ("idempotency", &[CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING]),
+    (
+        "idempotency",
+        &[CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING],
+    ),
     ("dlq", &[BUS]),
 ];
 

@@ -24,6 +24,7 @@ use super::{
     Attr, Identity, Item, Kind, Level, LogRecord, SCHEMA_URL, SCOPE, SpanData, Status, Telemetry,
 };
 use crate::error::ShopError;
+use crate::rng::Rng;
 
 const BATCH_DELAY: Duration = Duration::from_secs(1);
 const METRIC_INTERVAL: Duration = Duration::from_secs(5);
@@ -111,6 +112,15 @@ impl Exporter {
         let Some(channel) = self.channel.clone() else {
             return;
         };
+        let sabotage = self.telemetry.sabotaged();
+        if let Some(delay) = sabotage.delay {
+            tokio::time::sleep(delay).await;
+        }
+        if sabotage.drop > 0.0 && Rng::new(crate::ids::random_u64()).chance(sabotage.drop) {
+            self.spans.clear();
+            self.logs.clear();
+            return;
+        }
         let scope = Some(scope());
         if !self.spans.is_empty() {
             let spans = std::mem::take(&mut self.spans);
@@ -282,7 +292,11 @@ fn log_to_proto(log: LogRecord) -> ProtoLog {
         body: Some(AnyValue {
             value: Some(any_value::Value::StringValue(log.message.to_owned())),
         }),
-        attributes: log.attributes.to_proto(),
+        attributes: log
+            .attributes
+            .iter()
+            .map(|(key, value)| key_value(log.field(key), value.clone()))
+            .collect(),
         trace_id,
         span_id,
         flags,

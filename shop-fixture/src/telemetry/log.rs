@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
@@ -41,6 +41,18 @@ pub struct LogRecord {
     pub trace: Option<TraceContext>,
     /// `error.code` and `error.details` become the object `error` in the JSON line.
     pub attributes: Attributes,
+    /// A field that a fault gives another name.
+    pub rename: Option<Arc<(String, String)>>,
+}
+
+impl LogRecord {
+    /// The name under which a field is written.
+    pub(super) fn field<'a>(&'a self, key: &'a str) -> &'a str {
+        match &self.rename {
+            Some(rename) if rename.0 == key => &rename.1,
+            _ => key,
+        }
+    }
 }
 
 pub(super) struct LogFile {
@@ -93,7 +105,7 @@ impl LogRecord {
         for (key, value) in self.attributes.iter() {
             match key.strip_prefix("error.") {
                 Some(part) => error.insert(part.to_owned(), value.to_json()),
-                None => line.insert(key.to_owned(), value.to_json()),
+                None => line.insert(self.field(key).to_owned(), value.to_json()),
             };
         }
         if !error.is_empty() {

@@ -12,8 +12,8 @@ pub use attributes::{Attr, Attributes};
 pub use log::{Level, LogRecord};
 pub use span::{Kind, Span, SpanData, SpanLink, Status};
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::context;
 use crate::error::ShopError;
 use crate::propagation::TraceContext;
+use crate::rng::Rng;
 
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 pub const SCOPE: &str = "shop-fixture";
@@ -33,6 +34,21 @@ pub(crate) enum Item {
     Span(Box<SpanData>),
     Log(Box<LogRecord>),
     Flush(oneshot::Sender<()>),
+}
+
+/// What faults do to telemetry on its way out; nothing by default.
+#[derive(Debug, Clone, Default)]
+pub struct Sabotage {
+    /// Share of spans that never end.
+    pub unfinished: f64,
+    /// Share of batches that are thrown away.
+    pub drop: f64,
+    /// How long batches are held back.
+    pub delay: Option<std::time::Duration>,
+    /// Whether log records carry the trace of the record before.
+    pub leak_context: bool,
+    /// A log field and the name it gets instead.
+    pub rename: Option<Arc<(String, String)>>,
 }
 
 /// What stands in the resource of every signal, beside what the exporter adds itself.
@@ -66,6 +82,8 @@ struct Inner {
     log_file: log::LogFile,
     dropped_spans: AtomicU64,
     dropped_logs: AtomicU64,
+    sabotage: Mutex<Sabotage>,
+    last_logged: Mutex<Option<TraceContext>>,
 }
 
 impl Telemetry {
@@ -86,6 +104,8 @@ impl Telemetry {
             log_file,
             dropped_spans: AtomicU64::new(0),
             dropped_logs: AtomicU64::new(0),
+            sabotage: Mutex::new(Sabotage::default()),
+            last_logged: Mutex::new(None),
         });
         let telemetry = Self { inner };
         export::start(telemetry.clone(), endpoint, items)?;
@@ -146,13 +166,24 @@ impl Telemetry {
         message: &'static str,
         attributes: Attributes,
     ) {
+        let sabotage = self.sabotaged();
+        let mut trace = context::current().trace;
+        if sabotage.leak_context {
+            let mut last = self
+                .inner
+                .last_logged
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            std::mem::swap(&mut *last, &mut trace);
+        }
         let record = LogRecord {
             time: self.now(),
             level,
             event,
             message,
-            trace: context::current().trace,
+            trace,
             attributes,
+            rename: sabotage.rename,
         };
         self.inner.log_file.write(&self.inner.identity, &record);
         if self
@@ -191,7 +222,27 @@ impl Telemetry {
         }
     }
 
+    pub fn sabotage(&self, sabotage: Sabotage) {
+        *self
+            .inner
+            .sabotage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = sabotage;
+    }
+
+    fn sabotaged(&self) -> Sabotage {
+        self.inner
+            .sabotage
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
     fn finish(&self, span: SpanData) {
+        let unfinished = self.sabotaged().unfinished;
+        if unfinished > 0.0 && Rng::new(crate::ids::random_u64()).chance(unfinished) {
+            return;
+        }
         if self
             .inner
             .queue

@@ -39,7 +39,10 @@ const STEPS: &[StepDef] = &[
         forward: "inventory.v1.InventoryService/ReserveStock",
         timeout: timeouts::INVENTORY_STEP,
         op: "reserve",
-        compensation: Some(("inventory.v1.InventoryService/ReleaseReservation", "compensate:reserve")),
+        compensation: Some((
+            "inventory.v1.InventoryService/ReleaseReservation",
+            "compensate:reserve",
+        )),
         milestone: "inventory_reserved",
         undoing: "compensate_inventory",
     },
@@ -74,8 +77,15 @@ impl Shopflow {
         event_type: &'static str,
         data: Value,
     ) -> Result<Vec<Staged>, StoreError> {
-        let cause = Cause { traceparent: Some(saga.traceparent.clone()), baggage: saga.data.baggage.clone() };
-        Ok(vec![self.publisher.stage(tx, order_event(saga, event_type, data), &cause)?])
+        let cause = Cause {
+            traceparent: Some(saga.traceparent.clone()),
+            baggage: saga.data.baggage.clone(),
+        };
+        Ok(vec![self.publisher.stage(
+            tx,
+            order_event(saga, event_type, data),
+            &cause,
+        )?])
     }
 }
 
@@ -94,7 +104,12 @@ pub fn order_event(saga: &Saga, event_type: &'static str, data: Value) -> BusEve
 
 /// The engine repeats steps itself, so the call below it does not.
 fn options<'a>(step: &StepDef, key: &'a str) -> CallOptions<'a> {
-    CallOptions { service: step.service, timeout: step.timeout, retry: retry::Class::None, key: Some(key) }
+    CallOptions {
+        service: step.service,
+        timeout: step.timeout,
+        retry: retry::Class::None,
+        key: Some(key),
+    }
 }
 
 impl Model for Shopflow {
@@ -114,7 +129,12 @@ impl Model for Shopflow {
         }
     }
 
-    fn compensate<'a>(&'a self, saga: &'a Saga, step: &'static StepDef, key: &'a str) -> Calling<'a> {
+    fn compensate<'a>(
+        &'a self,
+        saga: &'a Saga,
+        step: &'static StepDef,
+        key: &'a str,
+    ) -> Calling<'a> {
         match step.name {
             PROCESS_PAYMENT => Box::pin(refund(&self.rt, saga, step, key)),
             RESERVE_INVENTORY => Box::pin(release(&self.rt, saga, step, key)),
@@ -154,7 +174,12 @@ impl Model for Shopflow {
     }
 
     fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError> {
-        self.stage(tx, saga, "OrderUpdated", json!({ "order_id": saga.order_id, "status": "SHIPPED" }))
+        self.stage(
+            tx,
+            saga,
+            "OrderUpdated",
+            json!({ "order_id": saga.order_id, "status": "SHIPPED" }),
+        )
     }
 
     fn on_failed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError> {
@@ -165,14 +190,25 @@ impl Model for Shopflow {
             (RESERVE_INVENTORY, _) => "INVENTORY_ERROR",
             _ => "SHIPPING_ERROR",
         };
-        let change = Event { to: "FAILED", event: "saga failed", reason: Some(reason), ..Event::default() };
+        let change = Event {
+            to: "FAILED",
+            event: "saga failed",
+            reason: Some(reason),
+            ..Event::default()
+        };
         orders::advance(tx, Which::of(saga), &failure.step, &change)?;
         if failure.step == PROCESS_PAYMENT {
-            let data = json!({ "order_id": saga.order_id, "status": "FAILED", "failure_reason": reason });
+            let data =
+                json!({ "order_id": saga.order_id, "status": "FAILED", "failure_reason": reason });
             return self.stage(tx, saga, "OrderUpdated", data);
         }
-        let refunded = if saga.manual_intervention_required { 0 } else { saga.data.total_cents };
-        let data = json!({ "order_id": saga.order_id, "reason": reason, "refunded_cents": refunded });
+        let refunded = if saga.manual_intervention_required {
+            0
+        } else {
+            saga.data.total_cents
+        };
+        let data =
+            json!({ "order_id": saga.order_id, "reason": reason, "refunded_cents": refunded });
         self.stage(tx, saga, "OrderCancelled", data)
     }
 
@@ -191,7 +227,8 @@ async fn pay(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcome
         currency: saga.data.currency.clone(),
         payment_method_id: saga.data.payment_method_id.clone(),
     };
-    let payment: payments::Payment = grpc::unary(rt, step.forward, options(step, key), request).await?;
+    let payment: payments::Payment =
+        grpc::unary(rt, step.forward, options(step, key), request).await?;
     Ok(json!({ "payment_id": payment.payment_id, "status": payment.status }))
 }
 
@@ -202,7 +239,8 @@ async fn refund(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outc
         amount_cents: 0,
         reason: saga.compensation_reason.clone().unwrap_or_default(),
     };
-    let payment: payments::Payment = grpc::unary(rt, undo_method(step), options(step, key), request).await?;
+    let payment: payments::Payment =
+        grpc::unary(rt, undo_method(step), options(step, key), request).await?;
     Ok(json!({ "payment_id": payment.payment_id, "status": payment.status }))
 }
 
@@ -211,11 +249,15 @@ async fn reserve(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Out
     let request = inventory::ReserveRequest {
         order_id: saga.order_id.clone(),
         items: lines
-            .map(|item| inventory::Line { product_id: item.product_id.clone(), quantity: item.quantity })
+            .map(|item| inventory::Line {
+                product_id: item.product_id.clone(),
+                quantity: item.quantity,
+            })
             .collect(),
         reservation_ttl_seconds: 0,
     };
-    let reservation: inventory::Reservation = grpc::unary(rt, step.forward, options(step, key), request).await?;
+    let reservation: inventory::Reservation =
+        grpc::unary(rt, step.forward, options(step, key), request).await?;
     Ok(json!({ "reservation_id": reservation.reservation_id, "status": reservation.status }))
 }
 
@@ -238,7 +280,12 @@ async fn ship(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcom
         .map(|item| json!({ "product_id": item.product_id, "quantity": item.quantity }))
         .collect();
     let body = json!({ "order_id": saga.order_id, "items": items, "address": saga.data.address });
-    let ask = HttpAsk { method: Method::POST, template: "/shipments", path: "/shipments", body: Some(&body) };
+    let ask = HttpAsk {
+        method: Method::POST,
+        template: "/shipments",
+        path: "/shipments",
+        body: Some(&body),
+    };
     let shipment = send(rt, &ask, options(step, key)).await?.body;
     Ok(json!({ "shipment_id": shipment["shipment_id"], "tracking": shipment["tracking"] }))
 }
@@ -246,9 +293,18 @@ async fn ship(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcom
 async fn cancel_shipment(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcome {
     // Without an answer the shipment's own id was never heard; the order's stands for it.
     let known = result_text(saga, SHIP, "shipment_id");
-    let id = if known.is_empty() { saga.order_id.clone() } else { known };
+    let id = if known.is_empty() {
+        saga.order_id.clone()
+    } else {
+        known
+    };
     let path = format!("/shipments/{id}/cancel");
-    let ask = HttpAsk { method: Method::POST, template: "/shipments/{id}/cancel", path: &path, body: None };
+    let ask = HttpAsk {
+        method: Method::POST,
+        template: "/shipments/{id}/cancel",
+        path: &path,
+        body: None,
+    };
     Ok(send(rt, &ask, options(step, key)).await?.body)
 }
 
@@ -257,5 +313,10 @@ fn undo_method(step: &'static StepDef) -> &'static str {
 }
 
 fn result_text(saga: &Saga, step: &str, field: &str) -> String {
-    saga.data.results.get(step).and_then(|result| result[field].as_str()).unwrap_or_default().to_owned()
+    saga.data
+        .results
+        .get(step)
+        .and_then(|result| result[field].as_str())
+        .unwrap_or_default()
+        .to_owned()
 }

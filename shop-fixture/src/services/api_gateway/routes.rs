@@ -25,10 +25,15 @@ pub fn router(rt: &Rt) -> Router {
     macro_rules! route {
         ($method:ident $path:literal $handler:expr) => {
             let shared = Arc::clone(rt);
-            router = router.route(Method::$method, $path, Class::Business, move |request: HttpRequest| {
-                let rt = Arc::clone(&shared);
-                async move { $handler(&rt, &request).await }
-            });
+            router = router.route(
+                Method::$method,
+                $path,
+                Class::Business,
+                move |request: HttpRequest| {
+                    let rt = Arc::clone(&shared);
+                    async move { $handler(&rt, &request).await }
+                },
+            );
         };
     }
     route!(POST "/api/v1/checkout" post_checkout);
@@ -82,12 +87,16 @@ struct Address {
 }
 
 async fn checkout(rt: &Rt, request: &HttpRequest, body: Checkout) -> Result<HttpReply, ApiError> {
-    let user = body.user_id.or_else(|| request.header("x-user-id").map(str::to_owned));
+    let user = body
+        .user_id
+        .or_else(|| request.header("x-user-id").map(str::to_owned));
     let order = checkout::PlaceOrderRequest {
         cart_id: body.cart_id.unwrap_or_else(|| "cart-123".to_owned()),
         user_id: user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         items: Vec::new(),
-        payment_method_id: body.payment_method_id.unwrap_or_else(|| "card-456".to_owned()),
+        payment_method_id: body
+            .payment_method_id
+            .unwrap_or_else(|| "card-456".to_owned()),
         shipping_address: body.shipping_address.map(Address::into_proto),
         model: request.query("saga").unwrap_or_default().to_owned(),
         respond_async: wants_async(request),
@@ -119,19 +128,29 @@ struct NewItem {
 
 async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let body: NewOrder = parse(&request.body)?;
-    let user = body.user_id.or_else(|| request.header("x-user-id").map(str::to_owned));
+    let user = body
+        .user_id
+        .or_else(|| request.header("x-user-id").map(str::to_owned));
     let mut items = Vec::new();
     for item in body.items {
         let id = seed::product_id(&item.product_id).to_owned();
-        let unit_price_cents = seed::price_cents(&id)
-            .ok_or_else(|| ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product").fact("product_id", &id))?;
-        items.push(orders::Item { product_id: id, quantity: item.quantity, unit_price_cents });
+        let unit_price_cents = seed::price_cents(&id).ok_or_else(|| {
+            ApiError::not_found("PRODUCT_NOT_FOUND", "there is no such product")
+                .fact("product_id", &id)
+        })?;
+        items.push(orders::Item {
+            product_id: id,
+            quantity: item.quantity,
+            unit_price_cents,
+        });
     }
     let order = orders::CreateOrderRequest {
         user_id: user.unwrap_or_else(|| DEFAULT_USER.to_owned()),
         items,
         currency: body.currency.unwrap_or_else(|| "USD".to_owned()),
-        payment_method_id: body.payment_method_id.unwrap_or_else(|| "card-456".to_owned()),
+        payment_method_id: body
+            .payment_method_id
+            .unwrap_or_else(|| "card-456".to_owned()),
         shipping_address: body.shipping_address.map(Address::into_proto),
         model: request.query("saga").unwrap_or_default().to_owned(),
         respond_async: wants_async(request),
@@ -144,11 +163,18 @@ async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiEr
 }
 
 fn wants_async(request: &HttpRequest) -> bool {
-    request.header("prefer").is_some_and(|prefer| prefer.contains("respond-async"))
+    request
+        .header("prefer")
+        .is_some_and(|prefer| prefer.contains("respond-async"))
 }
 
 fn place_options<'a>(service: &'static str, key: Option<&'a str>) -> CallOptions<'a> {
-    CallOptions { service, timeout: timeouts::GATEWAY, retry: retry::Class::None, key }
+    CallOptions {
+        service,
+        timeout: timeouts::GATEWAY,
+        retry: retry::Class::None,
+        key,
+    }
 }
 
 impl Address {
@@ -314,20 +340,41 @@ fn order_json(order: &orders::Order) -> Value {
 async fn list_products(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let limit = match request.query("limit") {
         None => 20,
-        Some(text) => text.parse().map_err(|_| ApiError::invalid("limit must be a number"))?,
+        Some(text) => text
+            .parse()
+            .map_err(|_| ApiError::invalid("limit must be a number"))?,
     };
     let text = |name: &str| request.query(name).unwrap_or_default().to_owned();
-    let ask = products::ListRequest { limit, after: text("after"), category: text("category") };
-    let list: products::ProductList =
-        grpc::unary(rt, "products.v1.ProductsService/ListProducts", read_options(CATALOG, 3), ask).await?;
+    let ask = products::ListRequest {
+        limit,
+        after: text("after"),
+        category: text("category"),
+    };
+    let list: products::ProductList = grpc::unary(
+        rt,
+        "products.v1.ProductsService/ListProducts",
+        read_options(CATALOG, 3),
+        ask,
+    )
+    .await?;
     let rows: Vec<Value> = list.products.iter().map(product_json).collect();
-    Ok(HttpReply::json(200, json!({ "products": rows, "next": list.next })))
+    Ok(HttpReply::json(
+        200,
+        json!({ "products": rows, "next": list.next }),
+    ))
 }
 
 async fn get_product(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
-    let ask = products::ProductRef { product_id: request.param("id").to_owned() };
-    let product: products::Product =
-        grpc::unary(rt, "products.v1.ProductsService/GetProduct", read_options(CATALOG, 3), ask).await?;
+    let ask = products::ProductRef {
+        product_id: request.param("id").to_owned(),
+    };
+    let product: products::Product = grpc::unary(
+        rt,
+        "products.v1.ProductsService/GetProduct",
+        read_options(CATALOG, 3),
+        ask,
+    )
+    .await?;
     Ok(HttpReply::json(200, product_json(&product)))
 }
 
@@ -337,10 +384,19 @@ fn keyed_options<'a>(
     key: Option<&'a str>,
 ) -> Result<CallOptions<'a>, ApiError> {
     let key = key.filter(|key| !key.is_empty()).ok_or_else(|| {
-        ApiError::new(Code::InvalidArgument, "IDEMPOTENCY_KEY_REQUIRED", "send the header Idempotency-Key")
+        ApiError::new(
+            Code::InvalidArgument,
+            "IDEMPOTENCY_KEY_REQUIRED",
+            "send the header Idempotency-Key",
+        )
     })?;
     let timeout = std::time::Duration::from_secs(10);
-    Ok(CallOptions { service, timeout, retry: retry::Class::WriteKeyed, key: Some(key) })
+    Ok(CallOptions {
+        service,
+        timeout,
+        retry: retry::Class::WriteKeyed,
+        key: Some(key),
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -363,8 +419,13 @@ async fn update_product(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, Api
         category: change.category,
     };
     let options = keyed_options(CATALOG, request.header("idempotency-key"))?;
-    let product: products::Product =
-        grpc::unary(rt, "products.v1.ProductsService/UpdateProduct", options, ask).await?;
+    let product: products::Product = grpc::unary(
+        rt,
+        "products.v1.ProductsService/UpdateProduct",
+        options,
+        ask,
+    )
+    .await?;
     Ok(HttpReply::json(200, product_json(&product)))
 }
 
@@ -376,8 +437,10 @@ struct PriceChange {
 
 async fn update_price(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let change: PriceChange = parse(&request.body)?;
-    let ask =
-        products::UpdatePriceRequest { product_id: request.param("id").to_owned(), price_cents: change.price_cents };
+    let ask = products::UpdatePriceRequest {
+        product_id: request.param("id").to_owned(),
+        price_cents: change.price_cents,
+    };
     let options = keyed_options(CATALOG, request.header("idempotency-key"))?;
     let product: products::Product =
         grpc::unary(rt, "products.v1.ProductsService/UpdatePrice", options, ask).await?;

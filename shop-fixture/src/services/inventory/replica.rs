@@ -28,7 +28,14 @@ pub(super) struct Replica {
 impl Replica {
     pub(super) fn open(rt: &Rt) -> Result<Self, ShopError> {
         let path = rt.config.db_path("inventory-replica");
-        Ok(Self { store: Store::open(&path, &[SCHEMA], Arc::clone(&rt.clock), rt.telemetry.clone())? })
+        Ok(Self {
+            store: Store::open(
+                &path,
+                &[SCHEMA],
+                Arc::clone(&rt.clock),
+                rt.telemetry.clone(),
+            )?,
+        })
     }
 
     /// Copies what changed, until the process stops. Several instances copy the same rows, which does no harm.
@@ -36,7 +43,10 @@ impl Replica {
         let mut stopping = rt.stopping();
         let mut seen: std::collections::HashMap<String, i64> = std::collections::HashMap::new();
         loop {
-            let lag = rt.faults.find("replica_lag").and_then(|params| params["ms"].as_u64());
+            let lag = rt
+                .faults
+                .find("replica_lag")
+                .and_then(|params| params["ms"].as_u64());
             let pause = lag.map_or(INTERVAL, Duration::from_millis);
             let Ok(store) = rt.store() else { return };
             let rows = store
@@ -45,12 +55,21 @@ impl Replica {
                         "SELECT stock",
                         "SELECT product_id, stock_quantity - reserved_quantity, version FROM stock",
                         [],
-                        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)),
+                        |row| {
+                            Ok((
+                                row.get::<_, String>(0)?,
+                                row.get::<_, i64>(1)?,
+                                row.get::<_, i64>(2)?,
+                            ))
+                        },
                     )
                 })
                 .await
                 .unwrap_or_default();
-            let changed: Vec<_> = rows.into_iter().filter(|(id, _, version)| seen.get(id) != Some(version)).collect();
+            let changed: Vec<_> = rows
+                .into_iter()
+                .filter(|(id, _, version)| seen.get(id) != Some(version))
+                .collect();
             if lag.is_some() {
                 // The copy is taken now and arrives late, as a replica's does.
                 tokio::time::sleep(pause).await;
@@ -83,7 +102,10 @@ impl Replica {
         }
     }
 
-    pub(super) async fn availability(&self, lines: Vec<Line>) -> Result<AvailabilityReply, StoreError> {
+    pub(super) async fn availability(
+        &self,
+        lines: Vec<Line>,
+    ) -> Result<AvailabilityReply, StoreError> {
         self.store
             .read::<_, StoreError, _>(move |tx| {
                 let mut items = Vec::new();
@@ -103,7 +125,10 @@ impl Replica {
                     });
                 }
                 let all_available = items.iter().all(|item| item.enough);
-                Ok(AvailabilityReply { items, all_available })
+                Ok(AvailabilityReply {
+                    items,
+                    all_available,
+                })
             })
             .await
     }

@@ -45,9 +45,19 @@ CREATE VIEW ledger_reservations AS
 pub(super) fn seed_sql() -> String {
     let rows: Vec<String> = seed::products()
         .iter()
-        .map(|product| format!("('{}', {}, {})", product.id.replace('\'', "''"), product.stock, product.stock))
+        .map(|product| {
+            format!(
+                "('{}', {}, {})",
+                product.id.replace('\'', "''"),
+                product.stock,
+                product.stock
+            )
+        })
         .collect();
-    format!("INSERT INTO stock (product_id, stock_quantity, initial_quantity) VALUES {};", rows.join(", "))
+    format!(
+        "INSERT INTO stock (product_id, stock_quantity, initial_quantity) VALUES {};",
+        rows.join(", ")
+    )
 }
 
 pub(super) fn stock_of(tx: &Tx<'_>, product_id: &str) -> Result<Option<Stock>, StoreError> {
@@ -71,13 +81,20 @@ pub(super) fn stock_of(tx: &Tx<'_>, product_id: &str) -> Result<Option<Stock>, S
 type Reserved = (Result<Reservation, ApiError>, Vec<Event>);
 
 /// Holds every line or none.
-pub(super) fn reserve(tx: &Tx<'_>, request: &ReserveRequest, ttl: u64) -> Result<Reserved, StoreError> {
+pub(super) fn reserve(
+    tx: &Tx<'_>,
+    request: &ReserveRequest,
+    ttl: u64,
+) -> Result<Reserved, StoreError> {
     let mut wanted: Vec<Line> = Vec::new();
     for line in &request.items {
         let id = seed::product_id(&line.product_id);
         match wanted.iter_mut().find(|known| known.product_id == id) {
             Some(known) => known.quantity += line.quantity,
-            None => wanted.push(Line { product_id: id.to_owned(), quantity: line.quantity }),
+            None => wanted.push(Line {
+                product_id: id.to_owned(),
+                quantity: line.quantity,
+            }),
         }
     }
     let mut crossings = Vec::new();
@@ -85,10 +102,14 @@ pub(super) fn reserve(tx: &Tx<'_>, request: &ReserveRequest, ttl: u64) -> Result
         let stock = stock_of(tx, &line.product_id)?;
         let available = stock.as_ref().map_or(0, |stock| stock.available);
         if available < line.quantity {
-            let error = ApiError::new(Code::FailedPrecondition, "INSUFFICIENT_STOCK", "there is not enough in stock")
-                .fact("product_id", &line.product_id)
-                .fact("requested", line.quantity)
-                .fact("available", available);
+            let error = ApiError::new(
+                Code::FailedPrecondition,
+                "INSUFFICIENT_STOCK",
+                "there is not enough in stock",
+            )
+            .fact("product_id", &line.product_id)
+            .fact("requested", line.quantity)
+            .fact("available", available);
             let event = Event {
                 event_type: "StockReservationFailed",
                 aggregate_type: "reservation",
@@ -116,7 +137,14 @@ pub(super) fn reserve(tx: &Tx<'_>, request: &ReserveRequest, ttl: u64) -> Result
         tx.execute(
             "INSERT reservations",
             "INSERT INTO reservations VALUES (?1, ?2, ?3, ?4, 'HELD', ?5, ?6, ?6)",
-            (&reservation_id, &request.order_id, &line.product_id, line.quantity, &expires_at, rfc3339(now)),
+            (
+                &reservation_id,
+                &request.order_id,
+                &line.product_id,
+                line.quantity,
+                &expires_at,
+                rfc3339(now),
+            ),
         )?;
     }
     let mut events = vec![Event {
@@ -153,14 +181,16 @@ fn low_event(tx: &Tx<'_>, product_id: &str, before: i64) -> Result<Option<Event>
         [product_id],
         |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)),
     )?;
-    Ok(found.filter(|(available, low)| before >= *low && available < low).map(|(available, _)| Event {
-        event_type: "StockLevelLow",
-        aggregate_type: "product",
-        aggregate_id: product_id.to_owned(),
-        order_id: None,
-        saga_id: None,
-        data: json!({ "product_id": product_id, "available": available }),
-    }))
+    Ok(found
+        .filter(|(available, low)| before >= *low && available < low)
+        .map(|(available, _)| Event {
+            event_type: "StockLevelLow",
+            aggregate_type: "product",
+            aggregate_id: product_id.to_owned(),
+            order_id: None,
+            saga_id: None,
+            data: json!({ "product_id": product_id, "available": available }),
+        }))
 }
 
 /// Brings every held line of a reservation, or of an order, to an end: COMMITTED, RELEASED or EXPIRED. Lines that have
@@ -176,7 +206,13 @@ pub(super) fn settle(
         "SELECT reservation_id, product_id, quantity FROM reservations
          WHERE status = 'HELD' AND (?1 = '' OR reservation_id = ?1) AND (?2 = '' OR order_id = ?2)",
         (reservation_id, order_id),
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?)),
+        |row| {
+            Ok((
+                row.get::<_, String>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, i64>(2)?,
+            ))
+        },
     )?;
     for (reservation_id, product_id, quantity) in &held {
         let taken = if to == "COMMITTED" { *quantity } else { 0 };
@@ -209,7 +245,11 @@ pub(super) fn expire(tx: &Tx<'_>) -> Result<Vec<(String, String)>, StoreError> {
     Ok(over)
 }
 
-pub(super) fn find(tx: &Tx<'_>, reservation_id: &str, order_id: &str) -> Result<Option<Reservation>, StoreError> {
+pub(super) fn find(
+    tx: &Tx<'_>,
+    reservation_id: &str,
+    order_id: &str,
+) -> Result<Option<Reservation>, StoreError> {
     let rows = tx.all(
         "SELECT reservations",
         "SELECT reservation_id, order_id, product_id, quantity, status, expires_at FROM reservations
@@ -226,8 +266,13 @@ pub(super) fn find(tx: &Tx<'_>, reservation_id: &str, order_id: &str) -> Result<
         },
     )?;
     let mut rows = rows.into_iter();
-    let Some(mut first) = rows.next() else { return Ok(None) };
-    first.items.extend(rows.filter(|row| row.reservation_id == first.reservation_id).flat_map(|row| row.items));
+    let Some(mut first) = rows.next() else {
+        return Ok(None);
+    };
+    first.items.extend(
+        rows.filter(|row| row.reservation_id == first.reservation_id)
+            .flat_map(|row| row.items),
+    );
     Ok(Some(first))
 }
 

@@ -25,13 +25,28 @@ pub(super) struct Bus {
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let path = rt.config.db_path(rt.spec.name);
-    rt.set_store(Store::open(&path, &[queue::SCHEMA], Arc::clone(&rt.clock), rt.telemetry.clone())?);
-    let bus = Arc::new(Bus { rt: Arc::clone(rt), wake: Notify::new() });
+    rt.set_store(Store::open(
+        &path,
+        &[queue::SCHEMA],
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
+    let bus = Arc::new(Bus {
+        rt: Arc::clone(rt),
+        wake: Notify::new(),
+    });
     let mut background = Vec::new();
     for subscriber in routes::all_subscribers() {
-        background.push(super::background(delivery::run(Arc::clone(&bus), subscriber)));
+        background.push(super::background(delivery::run(
+            Arc::clone(&bus),
+            subscriber,
+        )));
     }
-    Ok(Served { grpc: None, http: Some(router(&bus).merge(admin::health(rt))), background })
+    Ok(Served {
+        grpc: None,
+        http: Some(router(&bus).merge(admin::health(rt))),
+        background,
+    })
 }
 
 fn router(bus: &Arc<Bus>) -> Router {
@@ -39,10 +54,15 @@ fn router(bus: &Arc<Bus>) -> Router {
     macro_rules! route {
         ($method:ident $path:literal $class:ident $handler:expr) => {
             let bus = Arc::clone(bus);
-            router = router.route(Method::$method, $path, Class::$class, move |request: HttpRequest| {
-                let bus = Arc::clone(&bus);
-                async move { $handler(bus, request).await }
-            });
+            router = router.route(
+                Method::$method,
+                $path,
+                Class::$class,
+                move |request: HttpRequest| {
+                    let bus = Arc::clone(&bus);
+                    async move { $handler(bus, request).await }
+                },
+            );
         };
     }
     route!(POST "/events/{type}" Business take);
@@ -54,11 +74,16 @@ fn router(bus: &Arc<Bus>) -> Router {
 
 async fn take(bus: Arc<Bus>, request: HttpRequest) -> Result<HttpReply, ApiError> {
     let Some(event_type) = routes::known(request.param("type")) else {
-        return Err(ApiError::not_found("UNKNOWN_EVENT_TYPE", "there is no such event type"));
+        return Err(ApiError::not_found(
+            "UNKNOWN_EVENT_TYPE",
+            "there is no such event type",
+        ));
     };
     let envelope: Envelope = parse(&request.body)?;
     if envelope.event_type != event_type {
-        return Err(ApiError::invalid("the event is of another type than its path"));
+        return Err(ApiError::invalid(
+            "the event is of another type than its path",
+        ));
     }
     if envelope.event_id.is_empty() || envelope.aggregate.id.is_empty() {
         return Err(ApiError::invalid("an event needs an id and an aggregate"));
@@ -71,25 +96,45 @@ async fn take(bus: Arc<Bus>, request: HttpRequest) -> Result<HttpReply, ApiError
         .write::<_, StoreError, _>(move |tx| queue::insert(tx, &envelope, &told))
         .await?;
     bus.wake.notify_waiters();
-    Ok(HttpReply::json(202, json!({ "event_id": event_id, "subscribers": subscribers })))
+    Ok(HttpReply::json(
+        202,
+        json!({ "event_id": event_id, "subscribers": subscribers }),
+    ))
 }
 
 async fn queues(bus: Arc<Bus>, _request: HttpRequest) -> Result<HttpReply, ApiError> {
-    let rows = bus.rt.store()?.read::<_, StoreError, _>(queue::depths).await?;
+    let rows = bus
+        .rt
+        .store()?
+        .read::<_, StoreError, _>(queue::depths)
+        .await?;
     Ok(HttpReply::json(200, Value::Array(rows)))
 }
 
 async fn dead_letters(bus: Arc<Bus>, _request: HttpRequest) -> Result<HttpReply, ApiError> {
-    let rows = bus.rt.store()?.read::<_, StoreError, _>(queue::dead).await?;
+    let rows = bus
+        .rt
+        .store()?
+        .read::<_, StoreError, _>(queue::dead)
+        .await?;
     Ok(HttpReply::json(200, Value::Array(rows)))
 }
 
 async fn redrive(bus: Arc<Bus>, request: HttpRequest) -> Result<HttpReply, ApiError> {
-    let id: i64 =
-        request.param("id").parse().map_err(|_| ApiError::invalid("a dead letter is named by its number"))?;
-    let found = bus.rt.store()?.write::<_, StoreError, _>(move |tx| queue::redrive(tx, id)).await?;
+    let id: i64 = request
+        .param("id")
+        .parse()
+        .map_err(|_| ApiError::invalid("a dead letter is named by its number"))?;
+    let found = bus
+        .rt
+        .store()?
+        .write::<_, StoreError, _>(move |tx| queue::redrive(tx, id))
+        .await?;
     if !found {
-        return Err(ApiError::not_found("DEAD_LETTER_NOT_FOUND", "there is no such dead letter"));
+        return Err(ApiError::not_found(
+            "DEAD_LETTER_NOT_FOUND",
+            "there is no such dead letter",
+        ));
     }
     bus.wake.notify_waiters();
     Ok(HttpReply::json(202, json!({ "id": id, "redriven": true })))

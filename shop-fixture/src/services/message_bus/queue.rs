@@ -41,7 +41,11 @@ pub(super) struct Delivery {
 }
 
 /// One row per subscriber. An event that was accepted before is not queued twice.
-pub(super) fn insert(tx: &Tx<'_>, envelope: &Envelope, subscribers: &[&'static str]) -> Result<(), StoreError> {
+pub(super) fn insert(
+    tx: &Tx<'_>,
+    envelope: &Envelope,
+    subscribers: &[&'static str],
+) -> Result<(), StoreError> {
     let first = tx.execute(
         "INSERT delivered",
         "INSERT INTO delivered VALUES (?1, ?2) ON CONFLICT DO NOTHING",
@@ -50,7 +54,8 @@ pub(super) fn insert(tx: &Tx<'_>, envelope: &Envelope, subscribers: &[&'static s
     if first == 0 {
         return Ok(());
     }
-    let text = serde_json::to_string(envelope).map_err(|error| StoreError::Corrupt(error.to_string()))?;
+    let text =
+        serde_json::to_string(envelope).map_err(|error| StoreError::Corrupt(error.to_string()))?;
     for subscriber in subscribers {
         tx.execute(
             "INSERT deliveries",
@@ -80,24 +85,43 @@ pub(super) fn due(tx: &Tx<'_>, subscriber: &str) -> Result<Vec<Delivery>, StoreE
                AND e.aggregate_id = d.aggregate_id AND e.dead_at IS NULL AND e.id < d.id)
          ORDER BY id LIMIT ?3",
         (subscriber, tx.now_text(), BATCH),
-        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u32>(2)?)),
+        |row| {
+            Ok((
+                row.get::<_, i64>(0)?,
+                row.get::<_, String>(1)?,
+                row.get::<_, u32>(2)?,
+            ))
+        },
     )?;
     rows.into_iter()
         .map(|(id, text, attempts)| {
             let envelope = serde_json::from_str(&text)
                 .map_err(|_| StoreError::Corrupt(format!("the envelope of delivery {id}")))?;
-            Ok(Delivery { id, envelope, attempts })
+            Ok(Delivery {
+                id,
+                envelope,
+                attempts,
+            })
         })
         .collect()
 }
 
 pub(super) fn done(tx: &Tx<'_>, id: i64) -> Result<(), StoreError> {
-    tx.execute("DELETE deliveries", "DELETE FROM deliveries WHERE id = ?1", [id])?;
+    tx.execute(
+        "DELETE deliveries",
+        "DELETE FROM deliveries WHERE id = ?1",
+        [id],
+    )?;
     Ok(())
 }
 
 /// Puts a failed delivery off, or among the dead when `pause` is over.
-pub(super) fn failed(tx: &Tx<'_>, id: i64, pause: Option<u64>, error: &str) -> Result<(), StoreError> {
+pub(super) fn failed(
+    tx: &Tx<'_>,
+    id: i64,
+    pause: Option<u64>,
+    error: &str,
+) -> Result<(), StoreError> {
     let now = tx.now();
     match pause {
         Some(pause) => tx.execute(
@@ -163,6 +187,10 @@ pub(super) fn dead(tx: &Tx<'_>) -> Result<Vec<Value>, StoreError> {
 
 /// Forgets which events were accepted long ago.
 pub(super) fn forget(tx: &Tx<'_>, before: u64) -> Result<(), StoreError> {
-    tx.execute("DELETE delivered", "DELETE FROM delivered WHERE at < ?1", [rfc3339(before)])?;
+    tx.execute(
+        "DELETE delivered",
+        "DELETE FROM delivered WHERE at < ?1",
+        [rfc3339(before)],
+    )?;
     Ok(())
 }

@@ -31,7 +31,12 @@ struct Shipped {
 }
 
 fn read(row: &Row<'_>) -> rusqlite::Result<Shipped> {
-    Ok(Shipped { order_id: row.get(0)?, shipment_id: row.get(1)?, saga_id: row.get(2)?, trace_id: row.get(3)? })
+    Ok(Shipped {
+        order_id: row.get(0)?,
+        shipment_id: row.get(1)?,
+        saga_id: row.get(2)?,
+        trace_id: row.get(3)?,
+    })
 }
 
 pub(super) async fn follow(rt: Rt) {
@@ -82,19 +87,39 @@ pub(super) async fn follow(rt: Rt) {
 
 async fn ask(rt: &Rt, shipped: &Shipped) -> Result<(), ApiError> {
     let path = format!("/shipments/{}", shipped.shipment_id);
-    let ask = HttpAsk { method: Method::GET, template: "/shipments/{id}", path: &path, body: None };
-    let options =
-        CallOptions { service: SHIPPING, timeout: timeouts::SHIPPING_STEP, retry: retry::Class::Read, key: None };
+    let ask = HttpAsk {
+        method: Method::GET,
+        template: "/shipments/{id}",
+        path: &path,
+        body: None,
+    };
+    let options = CallOptions {
+        service: SHIPPING,
+        timeout: timeouts::SHIPPING_STEP,
+        retry: retry::Class::Read,
+        key: None,
+    };
     let shipment = send(rt, &ask, options).await?.body;
     if shipment["status"] != "DELIVERED" {
         return Ok(());
     }
-    let (order_id, saga_id, trace_id) =
-        (shipped.order_id.clone(), shipped.saga_id.clone(), shipped.trace_id.clone());
+    let (order_id, saga_id, trace_id) = (
+        shipped.order_id.clone(),
+        shipped.saga_id.clone(),
+        shipped.trace_id.clone(),
+    );
     rt.store()?
         .write::<_, StoreError, _>(move |tx| {
-            let which = Which { order_id: &order_id, saga_id: &saga_id, trace_id: &trace_id };
-            let change = Event { to: "DELIVERED", event: "delivery confirmed", ..Event::default() };
+            let which = Which {
+                order_id: &order_id,
+                saga_id: &saga_id,
+                trace_id: &trace_id,
+            };
+            let change = Event {
+                to: "DELIVERED",
+                event: "delivery confirmed",
+                ..Event::default()
+            };
             orders::advance(tx, which, "delivery", &change)
         })
         .await?;

@@ -11,10 +11,10 @@ use super::Served;
 use crate::context;
 use crate::error::{ApiError, ShopError};
 use crate::ids::ulid;
-use crate::proto::orders as proto;
-use crate::proto::orders::orders_service_server::{OrdersService, OrdersServiceServer};
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Publisher, outbox};
+use crate::proto::orders as proto;
+use crate::proto::orders::orders_service_server::{OrdersService, OrdersServiceServer};
 use crate::resilience::timeouts;
 use crate::runtime::Rt;
 use crate::saga::engine::Engine;
@@ -27,7 +27,12 @@ use crate::telemetry::Attributes;
 const MAX_ITEMS: usize = 100;
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
-    let migrations = [orders::SCHEMA, journal::SCHEMA, crate::idempotency::SCHEMA, outbox::SCHEMA];
+    let migrations = [
+        orders::SCHEMA,
+        journal::SCHEMA,
+        crate::idempotency::SCHEMA,
+        outbox::SCHEMA,
+    ];
     let path = rt.config.db_path(rt.spec.name);
     rt.set_store(Store::open(
         &path,
@@ -97,8 +102,16 @@ impl Orders {
             created_at: now.clone(),
             updated_at: now,
         };
-        let (writer, started, shared_model) = (self.engine.writer().clone(), saga.clone(), Arc::clone(&model));
-        let (trace_id, publisher, cause) = (trace.trace_hex(), Arc::clone(&self.publisher), Cause::here());
+        let (writer, started, shared_model) = (
+            self.engine.writer().clone(),
+            saga.clone(),
+            Arc::clone(&model),
+        );
+        let (trace_id, publisher, cause) = (
+            trace.trace_hex(),
+            Arc::clone(&self.publisher),
+            Cause::here(),
+        );
         let staged = self
             .rt
             .store()?
@@ -109,7 +122,10 @@ impl Orders {
                 Ok(vec![publisher.stage(tx, event, &cause)?])
             })
             .await?;
-        self.rt.telemetry.metrics().add("shop_orders_total", &[("status", "PENDING")], 1.0);
+        self.rt
+            .telemetry
+            .metrics()
+            .add("shop_orders_total", &[("status", "PENDING")], 1.0);
         self.publisher.publish_aside(staged);
         let order_id = saga.order_id.clone();
         let end = self.engine.spawn(saga, model);
@@ -285,7 +301,10 @@ impl OrdersService for Orders {
     ) -> Result<Response<proto::OrderStatusReply>, Status> {
         let id = request.into_inner().order_id;
         let order = self.find(&id).await.map_err(|error| error.to_status())?;
-        let event_published = self.created_published(&id).await.map_err(|error| error.to_status())?;
+        let event_published = self
+            .created_published(&id)
+            .await
+            .map_err(|error| error.to_status())?;
         Ok(Response::new(proto::OrderStatusReply {
             order_id: order.order_id,
             status: order.status,

@@ -112,14 +112,7 @@ pub fn insert(tx: &Tx<'_>, saga: &Saga, trace_id: &str) -> Result<(), StoreError
             saga.created_at,
         ],
     )?;
-    history(
-        tx,
-        Which::of(saga),
-        None,
-        "PENDING",
-        "order inserted",
-        None,
-    )
+    history(tx, Which::of(saga), None, "PENDING", "order inserted", None)
 }
 
 /// Which order is changed, by which saga and in which trace.
@@ -134,7 +127,11 @@ impl<'a> Which<'a> {
     #[must_use]
     pub fn of(saga: &'a Saga) -> Self {
         let trace_id = saga.traceparent.get(3..35).unwrap_or_default();
-        Self { order_id: &saga.order_id, saga_id: &saga.saga_id, trace_id }
+        Self {
+            order_id: &saga.order_id,
+            saga_id: &saga.saga_id,
+            trace_id,
+        }
     }
 }
 
