@@ -210,3 +210,26 @@ pub fn ask(rule: &'static dyn Rule, evidence: &Evidence) -> Answer {
         judgement,
     }
 }
+
+/// `text` as one word of a shell: commands are copied by people, names come from whoever can reach a collector.
+pub fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@%+-,=".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::shell_word;
+
+    #[test]
+    fn names_can_not_break_out_of_a_command() {
+        assert_eq!(shell_word("127.0.0.1:9200"), "127.0.0.1:9200");
+        assert_eq!(shell_word("a; rm -rf ~"), "'a; rm -rf ~'");
+        assert_eq!(shell_word("it's $(x)"), r"'it'\''s $(x)'");
+        assert_eq!(shell_word(""), "''");
+    }
+}

@@ -10,10 +10,18 @@ pub struct Durations {
     counts: Vec<u32>,
     zeros: u64,
     total: u64,
+    least: u64,
+    most: u64,
 }
 
 impl Durations {
     pub fn add(&mut self, nanos: u64) {
+        self.least = if self.total == 0 {
+            nanos
+        } else {
+            self.least.min(nanos)
+        };
+        self.most = self.most.max(nanos);
         self.total += 1;
         if nanos == 0 {
             self.zeros += 1;
@@ -43,10 +51,11 @@ impl Durations {
         for (bucket, count) in self.counts.iter().enumerate() {
             passed += u64::from(*count);
             if rank <= passed {
-                return Some(middle(bucket));
+                // No value was beyond those seen, so the ends are exact.
+                return Some(middle(bucket).clamp(self.least, self.most));
             }
         }
-        self.counts.len().checked_sub(1).map(middle)
+        Some(self.most)
     }
 }
 
@@ -88,8 +97,9 @@ mod tests {
         durations.add(u64::MAX);
         assert!(durations.quantile(1.0).is_some_and(|n| n > u64::MAX / 2));
         assert_eq!(durations.count(), 2);
-        let mut one = Durations::default();
-        one.add(1);
-        assert_eq!(one.quantile(0.5), Some(1));
+        let mut same = Durations::default();
+        same.add(200_000_000);
+        same.add(200_000_000);
+        assert_eq!(same.quantile(0.5), Some(200_000_000));
     }
 }

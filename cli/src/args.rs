@@ -22,7 +22,7 @@ use crate::paths;
     max_term_width = 110
 )]
 pub struct Cli {
-    /// When to colour the output.
+    /// When to colour the output; auto: on a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
 
@@ -32,6 +32,10 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The whole thing: shop, load, collectors and the workbench.
+    Up(Box<commands::up::UpArgs>),
+    /// Open the workbench on a live or sealed case.
+    Open(commands::open::OpenArgs),
     /// Receive OTLP, scrape and watch into a case.
     Collect(Box<commands::collect::CollectArgs>),
     /// List traces (text) or the spans that are meant (JSON).

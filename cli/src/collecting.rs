@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use case::writer::{CaseWriter, WriterOptions};
-use collectors::otlp::receiver::{Receiver, ReceiverOptions};
+use collectors::otlp::receiver::{Receiver, ReceiverError, ReceiverOptions};
 use collectors::scrape::{ScrapeOptions, Scraper};
 use collectors::watch::{WatchOptions, Watcher};
 use serde::Serialize;
@@ -74,59 +74,54 @@ impl Collecting {
     /// Starts all of it on the current runtime. What was started before something failed is stopped by dropping it.
     pub async fn start(plan: Plan) -> Result<Collecting, CliError> {
         let writer = CaseWriter::open(&plan.case, plan.writer)?;
-        let sink = Arc::new(writer.clone());
         let receiver = if plan.receiver.grpc.is_some() || plan.receiver.http.is_some() {
-            let started = Receiver::start(plan.receiver, sink.clone()).map_err(|error| {
-                let hint = error.hint();
-                let error = CliError::new(error.to_string());
-                match hint {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                }
-            })?;
-            Some(started)
+            Some(Receiver::start(plan.receiver, Arc::new(writer.clone())).map_err(refused)?)
         } else {
             None
         };
-        let registry = plan.watch.as_ref().and_then(|watch| watch.registry.clone());
-        let watcher = match plan.watch {
-            Some(options) => Some(Watcher::start(options, sink.clone()).map_err(|error| {
-                CliError::new(error.to_string()).hint("URLs look like http://127.0.0.1:8081")
-            })?),
-            None => None,
-        };
-        let mut scrape = Vec::new();
-        let scraper = plan.scrape.map(|mut options| {
-            scrape.extend(
-                options
-                    .targets
-                    .iter()
-                    .map(|target| target.endpoint.to_string()),
-            );
-            options.registry = watcher.as_ref().map(Watcher::registry);
-            Scraper::start(options, sink.clone())
-        });
-        let ready = Ready {
-            pid: std::process::id(),
-            case: std::path::absolute(&plan.case).unwrap_or(plan.case),
-            otlp_grpc: receiver
-                .as_ref()
-                .and_then(Receiver::grpc_addr)
-                .map(|at| at.to_string()),
-            otlp_http: receiver
-                .as_ref()
-                .and_then(Receiver::http_addr)
-                .map(|at| at.to_string()),
-            registry,
-            scrape,
-        };
-        Ok(Collecting {
+        let address = |at: Option<std::net::SocketAddr>| at.map(|at| at.to_string());
+        let mut collecting = Collecting {
+            ready: Ready {
+                pid: std::process::id(),
+                case: std::path::absolute(&plan.case).unwrap_or(plan.case),
+                otlp_grpc: address(receiver.as_ref().and_then(Receiver::grpc_addr)),
+                otlp_http: address(receiver.as_ref().and_then(Receiver::http_addr)),
+                registry: None,
+                scrape: Vec::new(),
+            },
             writer,
             receiver,
-            watcher,
-            scraper,
-            ready,
-        })
+            watcher: None,
+            scraper: None,
+        };
+        collecting.watch(plan.watch, plan.scrape)?;
+        Ok(collecting)
+    }
+
+    /// Starts watching and scraping; `up` does so once the shop has said where its registry is.
+    pub fn watch(
+        &mut self,
+        watch: Option<WatchOptions>,
+        scrape: Option<ScrapeOptions>,
+    ) -> Result<(), CliError> {
+        let sink = Arc::new(self.writer.clone());
+        if let Some(options) = watch {
+            self.ready.registry = options.registry.clone();
+            let watcher = Watcher::start(options, sink.clone()).map_err(|error| {
+                CliError::new(error.to_string()).hint("URLs look like http://127.0.0.1:8081")
+            })?;
+            self.watcher = Some(watcher);
+        }
+        if let Some(mut options) = scrape {
+            self.ready.scrape = options
+                .targets
+                .iter()
+                .map(|target| target.endpoint.to_string())
+                .collect();
+            options.registry = self.watcher.as_ref().map(Watcher::registry);
+            self.scraper = Some(Scraper::start(options, sink));
+        }
+        Ok(())
     }
 
     /// Stops taking in, waits until all that was taken is durable, and closes the case.
@@ -145,6 +140,15 @@ impl Collecting {
             .await
             .map_err(|error| CliError::new(format!("closing the case failed: {error}")))??;
         Ok(())
+    }
+}
+
+fn refused(error: ReceiverError) -> CliError {
+    let hint = error.hint();
+    let error = CliError::new(error.to_string());
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
     }
 }
 

@@ -12,6 +12,7 @@ pub mod output;
 pub mod paths;
 pub mod reading;
 pub mod render;
+pub mod tui;
 
 use std::process::ExitCode;
 

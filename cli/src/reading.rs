@@ -37,6 +37,18 @@ impl Reading {
         })
     }
 
+    /// A case and a window that are known already.
+    pub fn at(path: &std::path::Path, window: Window) -> Result<Reading, CliError> {
+        let case = Case::open(path)?;
+        let now = end_of(&case)?;
+        Ok(Reading {
+            case,
+            path: path.to_owned(),
+            window,
+            now,
+        })
+    }
+
     /// Tells on standard error of what could not be read. To be called once the reading is done.
     pub fn tell_damage(&self, console: &Console) {
         let damage = self.case.damage();

@@ -11,10 +11,12 @@ pub mod logs;
 pub mod man;
 pub mod metrics;
 pub mod newest;
+pub mod open;
 pub mod seal;
 pub mod shop;
 pub mod trace;
 pub mod traces;
+pub mod up;
 pub mod verify;
 
 use crate::args::Command;
@@ -24,6 +26,8 @@ use crate::output::Console;
 /// Runs a command; the number is the exit code of [`crate::exit`].
 pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
     match command {
+        Command::Up(args) => up::run(&args, console),
+        Command::Open(args) => open::run(&args, console),
         Command::Collect(args) => collect::run(&args, console),
         Command::Traces(args) => traces::run(&args, console),
         Command::Trace(args) => trace::run(&args, console),

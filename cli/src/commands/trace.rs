@@ -44,13 +44,12 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
     match args.format {
         Format::Text => {
             let width = console.drawing_width();
-            let lines = Waterfall::new(&spans).lines(&logs, width);
+            let lines = Waterfall::new(spans).lines(&logs, width);
             console.lines(&lines)?;
         }
         Format::Json => console.json(&TraceObject {
             id,
-            waterfall: &Waterfall::new(&spans),
-            spans: &spans,
+            waterfall: &Waterfall::new(spans),
             logs: &logs,
         })?,
     }
@@ -114,8 +113,7 @@ pub fn logs_of(case: &Case, id: TraceId, spans: &[Span]) -> Result<Vec<LogRecord
 
 struct TraceObject<'a> {
     id: TraceId,
-    waterfall: &'a Waterfall<'a>,
-    spans: &'a [Span],
+    waterfall: &'a Waterfall,
     logs: &'a [LogRecord],
 }
 
@@ -139,13 +137,13 @@ impl Serialize for TraceObject<'_> {
                 depth: placed.depth,
                 self_nano: self.waterfall.self_time(placed.span),
                 critical_nano: self.waterfall.critical_time(placed.span),
-                span: SpanRow(&self.spans[placed.span]),
+                span: SpanRow(self.waterfall.span(placed.span)),
             })
             .collect();
         let mut map = serializer.serialize_map(None)?;
         map.serialize_entry("trace_id", &self.id)?;
         map.serialize_entry("duration_nano", &self.waterfall.duration())?;
-        map.serialize_entry("span_count", &self.spans.len())?;
+        map.serialize_entry("span_count", &self.waterfall.placed().len())?;
         map.serialize_entry("service_count", &self.waterfall.services())?;
         map.serialize_entry("spans", &spans)?;
         map.serialize_entry("logs", &self.logs.iter().map(LogRow).collect::<Vec<_>>())?;

@@ -11,7 +11,6 @@ const DRAWING_WITHOUT_TERMINAL: usize = 120;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
 pub enum ColorChoice {
-    /// Colour on a terminal, unless NO_COLOR is set.
     #[default]
     Auto,
     Always,
@@ -74,8 +73,10 @@ impl Console {
         self.raw(&text)
     }
 
+    /// Text of our own, which may have several lines.
     pub fn text(&mut self, text: &str) -> Result<(), CliError> {
-        self.line(&Line::plain(text))
+        text.lines()
+            .try_for_each(|line| self.line(&Line::plain(line)))
     }
 
     pub fn lines<'a>(&mut self, lines: impl IntoIterator<Item = &'a Line>) -> Result<(), CliError> {

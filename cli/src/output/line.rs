@@ -66,6 +66,13 @@ impl Line {
         }
     }
 
+    /// This line, and the other behind it.
+    #[must_use]
+    pub fn joined(mut self, other: Line) -> Line {
+        self.append(other);
+        self
+    }
+
     pub fn pieces(&self) -> &[Piece] {
         &self.0
     }

@@ -2,4 +2,5 @@
 
 pub mod names;
 pub mod report;
+pub mod spark;
 pub mod waterfall;

@@ -47,3 +47,31 @@ pub fn callee_address(span: &Span) -> Option<String> {
         None => Some(host),
     }
 }
+
+/// An operation's name in at most `room` columns if it can be had by leaving out the package of an RPC:
+/// `payments.v1.PaymentsService/ProcessPayment` as `PaymentsService/ProcessPayment`.
+pub fn operation(name: &str, room: usize) -> &str {
+    if crate::output::width::columns(name) <= room || name.contains(char::is_whitespace) {
+        return name;
+    }
+    let service_end = name.find('/').unwrap_or(0);
+    match name[..service_end].rfind('.') {
+        Some(dot) => &name[dot + 1..],
+        None => name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::operation;
+
+    #[test]
+    fn the_package_goes_before_the_method_does() {
+        let name = "payments.v1.PaymentsService/ProcessPayment";
+        assert_eq!(operation(name, 60), name);
+        assert_eq!(operation(name, 34), "PaymentsService/ProcessPayment");
+        assert_eq!(operation("GET /a.b/c and more", 5), "GET /a.b/c and more");
+        assert_eq!(operation("plain", 2), "plain");
+        assert_eq!(operation("/x.y", 1), "/x.y");
+    }
+}

@@ -1,5 +1,7 @@
 //! One trace as a waterfall: a line for each span, its time as a bar, the critical path thick.
 
+use std::sync::Arc;
+
 use analyzers::tree::{Defect, Placed, Segment, Tree};
 use case::Nanos;
 use case::model::{LogRecord, Span, SpanKind, StatusCode};
@@ -15,8 +17,8 @@ const DEEPEST_DRAWN: usize = 12;
 const LOGS_SHOWN: usize = 40;
 
 /// A trace ready to be drawn.
-pub struct Waterfall<'a> {
-    spans: &'a [Span],
+pub struct Waterfall {
+    spans: Arc<[Span]>,
     tree: Tree,
     lines: Vec<Placed>,
     self_times: Vec<u64>,
@@ -57,14 +59,15 @@ impl Layout {
     }
 }
 
-impl<'a> Waterfall<'a> {
-    pub fn new(spans: &'a [Span]) -> Waterfall<'a> {
-        let tree = Tree::build(spans);
+impl Waterfall {
+    pub fn new(spans: impl Into<Arc<[Span]>>) -> Waterfall {
+        let spans: Arc<[Span]> = spans.into();
+        let tree = Tree::build(&spans);
         let lines = tree.lines();
         let mut critical = vec![Vec::new(); spans.len()];
         let mut on_path = vec![false; spans.len()];
         for &root in tree.roots() {
-            for segment in tree.critical_path(spans, root) {
+            for segment in tree.critical_path(&spans, root) {
                 critical[segment.span].push(segment);
                 let mut at = Some(segment.span);
                 while let Some(span) = at.filter(|span| !on_path[*span]) {
@@ -84,9 +87,9 @@ impl<'a> Waterfall<'a> {
             .max()
             .unwrap_or_default();
         Waterfall {
+            self_times: tree.self_times(&spans),
             spans,
             lines,
-            self_times: tree.self_times(spans),
             critical,
             on_path,
             from,
@@ -98,6 +101,10 @@ impl<'a> Waterfall<'a> {
     /// The spans in the order they are drawn.
     pub fn placed(&self) -> &[Placed] {
         &self.lines
+    }
+
+    pub fn span(&self, span: usize) -> &Span {
+        &self.spans[span]
     }
 
     pub fn tree(&self) -> &Tree {
@@ -208,10 +215,11 @@ impl<'a> Waterfall<'a> {
         let service = format!("{indent}{deep}{}", names::service(span.service()));
         let mut line = Line::new();
         cell(&mut line, Tone::Plain, &service, layout.service);
+        let name = |room| names::operation(&span.name, room);
         let operation = match span.kind {
-            SpanKind::Client | SpanKind::Producer => format!("→ {}", span.name),
-            SpanKind::Consumer => format!("⇢ {}", span.name),
-            _ => span.name.clone(),
+            SpanKind::Client | SpanKind::Producer => format!("→ {}", name(layout.operation - 2)),
+            SpanKind::Consumer => format!("⇢ {}", name(layout.operation - 2)),
+            _ => name(layout.operation).to_owned(),
         };
         line.push(Tone::Plain, " ");
         cell(&mut line, Tone::Plain, &operation, layout.operation);

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use case::Nanos;
 use case::time::human_duration;
 
-use crate::engine::{About, Certainty, Finding, Judgement, Rule, Seen, Severity, Subject};
+use crate::engine::{
+    About, Certainty, Finding, Judgement, Rule, Seen, Severity, Subject, shell_word,
+};
 use crate::evidence::{Call, Evidence, Need};
 use crate::registry::{Departure, stated_limit};
 
@@ -313,8 +315,8 @@ fn seen(
             command: Some(format!(
                 "casefile traces --window {first}..{} --to {} --errors --service {}",
                 last.saturating_add(1),
-                departure.address,
-                habit.service,
+                shell_word(&departure.address),
+                shell_word(habit.service),
             )),
         });
         if let Some(call) = habit.failed.first() {

@@ -5,6 +5,8 @@ mod load;
 mod serve;
 mod up;
 
+pub use up::serve_command;
+
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};

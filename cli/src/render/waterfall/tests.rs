@@ -122,7 +122,7 @@ fn checkout() -> Vec<Span> {
 }
 
 fn drawn(spans: &[Span], logs: &[LogRecord], width: usize) -> String {
-    let mut out: String = Waterfall::new(spans)
+    let mut out: String = Waterfall::new(spans.to_vec())
         .lines(logs, width)
         .iter()
         .map(|line| format!("{}\n", line.text().trim_end()))
@@ -163,12 +163,12 @@ fn hostile_names_and_odd_widths_stay_inside() {
     spans[4].start = Nanos(u64::MAX);
     spans[4].end = Nanos(u64::MAX);
     for width in [10, 60, 61, 80, 97, 120, 400] {
-        for line in Waterfall::new(&spans).lines(&[], width) {
+        for line in Waterfall::new(spans.clone()).lines(&[], width) {
             assert!(line.columns() <= width, "{width}: {}", line.text());
             assert!(!line.text().contains('\x1b'));
         }
     }
-    assert_eq!(Waterfall::new(&[]).lines(&[], 80).len(), 3);
+    assert_eq!(Waterfall::new(Vec::new()).lines(&[], 80).len(), 3);
 }
 
 #[test]
@@ -188,7 +188,7 @@ fn deep_traces_keep_their_text() {
         .collect();
     let text = drawn(&spans, &[], 100);
     assert!(text.contains("+47 svc"), "{text}");
-    let waterfall = Waterfall::new(&spans);
+    let waterfall = Waterfall::new(spans.clone());
     assert_eq!(waterfall.critical_time(59), 80 * MS);
     assert_eq!(waterfall.duration(), 198 * MS);
 }

@@ -1,0 +1,234 @@
+//! `casefile up`: the whole thing. The shop, load on it, collectors into a case, and the workbench on top; without a
+//! terminal, or with `--headless`, the diagnosis at the end instead.
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use analyzers::engine;
+use analyzers::evidence::Evidence;
+use analyzers::rules;
+use case::{Case, Window, WriterOptions};
+use clap::Args;
+use collectors::otlp::receiver::ReceiverOptions;
+use collectors::scrape::ScrapeOptions;
+use collectors::watch::WatchOptions;
+use shop_fixture::config::{Ports, Profile, ShopConfig};
+use shop_fixture::load::{self, LoadOptions};
+use shop_fixture::supervisor::{self, Shop, UpOptions};
+
+use super::collect::duration;
+use super::diagnose::{ReportObject, VerdictArgs};
+use crate::collecting::{self, Collecting, Plan};
+use crate::error::CliError;
+use crate::exit;
+use crate::output::{Console, Format};
+use crate::paths;
+use crate::render::report;
+use crate::tui;
+
+#[derive(Debug, Args)]
+pub struct UpArgs {
+    /// The case to collect into [default: a new one in the data folder].
+    #[arg(value_name = "CASE")]
+    path: Option<PathBuf>,
+    /// The same, as an option.
+    #[arg(long, value_name = "PATH", conflicts_with = "path")]
+    case: Option<PathBuf>,
+    /// No workbench: run, then print the diagnosis.
+    #[arg(long)]
+    headless: bool,
+    /// Stop by itself after this time [default: when told to; 30s without a terminal].
+    #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
+    run_for: Option<Duration>,
+    /// How many instances of each service: tiny (one of each), default, full.
+    #[arg(long, value_name = "PROFILE", default_value_t)]
+    profile: Profile,
+    /// The shop's own files [default: beside the case, in CASE.shop].
+    #[arg(long, value_name = "DIR")]
+    run_dir: Option<PathBuf>,
+    /// Requests a second.
+    #[arg(long, value_name = "NUMBER", default_value_t = 16.0)]
+    rate: f64,
+    /// Divide the shop's registry and retry intervals by this.
+    #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
+    time_scale: f64,
+    /// Seeds every random choice.
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    verdict: VerdictArgs,
+    /// How the diagnosis is printed.
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+/// How long a run without terminal and without `--for` takes.
+const HEADLESS_RUN: Duration = Duration::from_secs(30);
+
+/// The shop, its load and the collectors while they run.
+struct Running {
+    shop: Shop,
+    collecting: Collecting,
+    load: tokio::task::JoinHandle<Result<load::LoadReport, shop_fixture::ShopError>>,
+    stop_load: tokio::sync::watch::Sender<bool>,
+}
+
+pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
+    let headless = args.headless || !std::io::stdout().is_terminal();
+    let path = match args.path.as_ref().or(args.case.as_ref()) {
+        Some(path) => path.clone(),
+        None => paths::new_case("up", case::writer::wall_clock())?,
+    };
+    let runtime = collecting::runtime()?;
+    let outcome = runtime.block_on(async {
+        let running = tokio::select! {
+            running = start(args, &path, console) => running?,
+            asked = collecting::asked_to_stop() => {
+                asked?;
+                return Err(CliError::new("stopped before the shop was ready"));
+            }
+        };
+        let waited = if headless {
+            wait(args.run_for.unwrap_or(HEADLESS_RUN), &running).await
+        } else {
+            look(&path, args.run_for).await
+        };
+        let stopped = stop(running, console).await;
+        waited.and(stopped)
+    });
+    outcome?;
+    if !headless {
+        console.remark(&format!("the case stays at {}", path.display()));
+        return Ok(exit::CLEAN);
+    }
+    let case = Case::open(&path)?;
+    let evidence = Evidence::gather(&case, Window::ALL)?;
+    let report = engine::diagnose(&evidence, rules::ALL);
+    match args.format {
+        Format::Text => console.lines(&report::lines(&report, console.drawing_width()))?,
+        Format::Json => console.json(&ReportObject::of(&report))?,
+    }
+    Ok(args.verdict.code(&report, !case.damage().is_empty()))
+}
+
+async fn start(
+    args: &UpArgs,
+    path: &std::path::Path,
+    console: &Console,
+) -> Result<Running, CliError> {
+    let any_port = Some(std::net::SocketAddr::from((
+        std::net::Ipv4Addr::LOCALHOST,
+        0,
+    )));
+    let mut collecting = Collecting::start(Plan {
+        case: path.to_owned(),
+        writer: WriterOptions::default(),
+        receiver: ReceiverOptions {
+            grpc: any_port,
+            http: any_port,
+            ..ReceiverOptions::default()
+        },
+        watch: None,
+        scrape: None,
+    })
+    .await?;
+    paths::remember_case(&collecting.ready.case);
+    console.remark(&format!(
+        "collecting into {}",
+        collecting.ready.case.display()
+    ));
+    let run_dir = args
+        .run_dir
+        .clone()
+        .unwrap_or_else(|| path.with_extension("shop"));
+    let endpoint = collecting
+        .ready
+        .otlp_grpc
+        .as_ref()
+        .map(|at| format!("http://{at}"));
+    let config = ShopConfig {
+        profile: args.profile,
+        ports: Ports::Auto,
+        seed: args.seed,
+        time_scale: args.time_scale,
+        otlp_endpoint: endpoint.clone(),
+        ..ShopConfig::new(
+            std::path::absolute(&run_dir)
+                .map_err(|error| CliError::io(format!("resolve {}", run_dir.display()), &error))?,
+        )
+    };
+    let run_id = config.run_id.clone();
+    console.remark("starting the shop");
+    let shop = supervisor::up(UpOptions {
+        config,
+        command: super::shop::serve_command()?,
+        keep_data: false,
+    })
+    .await?;
+    let ports = shop.ports();
+    collecting.watch(
+        Some(WatchOptions {
+            registry: ports.registry.clone(),
+            debug: Some(ports.supervisor.clone()),
+            ..WatchOptions::default()
+        }),
+        Some(ScrapeOptions::default()),
+    )?;
+    let gateway = ports
+        .gateway
+        .ok_or_else(|| CliError::new("the shop has no gateway to send load through"))?;
+    console.remark(&format!(
+        "the shop is open at {gateway}; its files are in {}",
+        run_dir.display()
+    ));
+    let (stop_load, stopping) = tokio::sync::watch::channel(false);
+    let load = tokio::spawn(load::run(
+        LoadOptions {
+            gateway,
+            otlp_endpoint: endpoint,
+            rate: args.rate,
+            duration: None,
+            seed: args.seed,
+            behaviour: None,
+            run_id,
+        },
+        stopping,
+    ));
+    Ok(Running {
+        shop,
+        collecting,
+        load,
+        stop_load,
+    })
+}
+
+/// Lets it run for a while, or until somebody asks it to stop.
+async fn wait(time: Duration, running: &Running) -> Result<(), CliError> {
+    tokio::select! {
+        () = tokio::time::sleep(time) => Ok(()),
+        () = running.shop.until_asked_to_stop() => Ok(()),
+        asked = collecting::asked_to_stop() => asked,
+    }
+}
+
+/// The workbench, on a thread of its own, while the collectors go on.
+async fn look(path: &std::path::Path, run_for: Option<Duration>) -> Result<(), CliError> {
+    let path = path.to_owned();
+    tokio::task::spawn_blocking(move || tui::run(&path, run_for))
+        .await
+        .map_err(|error| CliError::new(format!("the workbench failed: {error}")))?
+}
+
+/// Ends load, shop and collectors, in this order: what the shop says as it leaves is still collected.
+async fn stop(running: Running, console: &Console) -> Result<(), CliError> {
+    console.remark("stopping the shop");
+    running.stop_load.send_replace(true);
+    let load = match running.load.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => Err(CliError::from(error)),
+        Err(error) => Err(CliError::new(format!("the load failed: {error}"))),
+    };
+    running.shop.stop().await;
+    running.collecting.stop().await.and(load)
+}
