@@ -2,11 +2,13 @@
 //!
 //! Every format takes rows in one order: by time, then ids, then everything else they say. The same signals therefore
 //! give the same bytes, in whichever order a case keeps them. Holds a slice of the rows at a time, never all of them.
+//! Parquet, which is a folder of tables and not a stream of bytes, stands by itself in [`parquet`].
 
 pub mod csv;
 pub mod jaeger;
 mod order;
 pub mod otlp;
+pub mod parquet;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -111,6 +113,8 @@ pub struct Report {
     pub spans: u64,
     pub logs: u64,
     pub points: u64,
+    /// Rows of registries, probes, sagas and ledgers.
+    pub watched: u64,
     pub bytes: u64,
     /// What the format has no place for, in words.
     pub left_out: Vec<String>,

@@ -28,6 +28,8 @@ pub struct Report {
     pub spans: u64,
     pub logs: u64,
     pub points: u64,
+    /// Metrics the points came under, where the format groups them.
+    pub metrics: u64,
     pub first: Option<Nanos>,
     pub last: Option<Nanos>,
     pub services: BTreeMap<String, u64>,
@@ -99,6 +101,7 @@ impl Report {
             spans: 0,
             logs: 0,
             points: 0,
+            metrics: 0,
             first: None,
             last: None,
             services: BTreeMap::new(),

@@ -86,6 +86,8 @@ pub struct Report {
     pub failed_items: u64,
     /// The first reasons for rejected and failed ones.
     pub reasons: Vec<String>,
+    /// None of the first requests was taken, so that the rest was not sent.
+    pub gave_up: bool,
     /// The most that sending lagged behind the clock, in nanoseconds of real time.
     pub most_behind_nano: u64,
     pub took_nano: u64,
@@ -211,6 +213,11 @@ pub async fn replay(
                 clock.at()
             };
             let go_on = progress(state(pass, at, done));
+            if delivery.nobody_takes_anything() {
+                delivery.report.gave_up = true;
+                delivery.report.passes = pass;
+                break 'passes;
+            }
             if !go_on {
                 delivery.report.passes = pass;
                 break 'passes;
@@ -303,6 +310,13 @@ impl Delivery {
         let outbox = self.outbox.clone();
         self.sending
             .spawn(async move { (signal, items, outbox.send(signal, payload).await) });
+    }
+
+    /// Whether as many requests as can be on their way at once have failed, and none was ever taken.
+    fn nobody_takes_anything(&self) -> bool {
+        let report = &self.report;
+        report.failed_requests >= IN_FLIGHT as u64
+            && report.spans + report.logs + report.points == 0
     }
 
     async fn settle_one(&mut self) {

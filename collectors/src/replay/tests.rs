@@ -572,3 +572,25 @@ async fn an_empty_window_is_an_error() {
         .unwrap_err();
     assert!(matches!(error, ReplayError::Nothing));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replay_that_nobody_takes_ends_early() {
+    let source = Recorded::of_rows();
+    let addr = std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let target = Target {
+        patience: Duration::from_millis(1),
+        ..target(addr, false)
+    };
+    let options = Options {
+        passes: 1_000,
+        ..fast()
+    };
+    let report = replay(&source.open(), &options, &target, &mut |_| true)
+        .await
+        .unwrap();
+    assert!(report.gave_up);
+    assert!(report.requests < 30, "{report:?}");
+}

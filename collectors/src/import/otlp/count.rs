@@ -110,6 +110,7 @@ fn metrics(request: &ExportMetricsServiceRequest, batch: &mut Batch<'_>) {
             .iter()
             .flat_map(|scope| &scope.metrics)
         {
+            batch.report.metrics += 1;
             let mut saw = |at: u64, data: PointData| {
                 batch.saw_point(&MetricPoint {
                     origin: origin.clone(),
