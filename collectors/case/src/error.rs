@@ -29,6 +29,8 @@ pub enum CaseError {
     },
     #[error("{0} is sealed and can't be written")]
     Sealed(PathBuf),
+    #[error("{path} is closed, but not all of it was sealed: {reason}")]
+    NotSealed { path: PathBuf, reason: String },
     #[error("query: {0}")]
     Query(String),
 }
@@ -67,6 +69,9 @@ impl CaseError {
             }
             CaseError::Held { .. } => Some(
                 "reading a live case is fine; to write, stop that process or choose another case",
+            ),
+            CaseError::NotSealed { .. } => Some(
+                "nothing is lost: its logs become segments when the case is next written or sealed",
             ),
             CaseError::Sealed(_) => Some("import or collect into a new case"),
             _ => None,

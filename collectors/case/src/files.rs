@@ -17,9 +17,14 @@ pub(crate) fn sync_folder(folder: &Path) -> Result<(), CaseError> {
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), CaseError> {
     let fresh = path.with_extension("new");
     let mut file = File::create(&fresh).map_err(CaseError::io("create", &fresh))?;
-    file.write_all(bytes)
+    let replaced = file
+        .write_all(bytes)
         .and_then(|()| file.sync_all())
-        .map_err(CaseError::io("write", &fresh))?;
-    std::fs::rename(&fresh, path).map_err(CaseError::io("replace", path))?;
+        .map_err(CaseError::io("write", &fresh))
+        .and_then(|()| std::fs::rename(&fresh, path).map_err(CaseError::io("replace", path)));
+    if replaced.is_err() {
+        let _ = std::fs::remove_file(&fresh);
+    }
+    replaced?;
     path.parent().map_or(Ok(()), sync_folder)
 }

@@ -12,6 +12,7 @@ pub mod log;
 pub mod manifest;
 pub mod model;
 pub mod nearest;
+pub mod pins;
 pub mod reader;
 pub mod receipt;
 mod segment;

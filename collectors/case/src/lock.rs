@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,10 @@ use crate::time::Nanos;
 pub(crate) struct WriterLock {
     _file: File,
 }
+
+/// How long a lock must be held to count as held.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_millis(5);
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Holder {
@@ -32,10 +37,18 @@ impl WriterLock {
             .truncate(false)
             .open(&path)
             .map_err(CaseError::io("open", &path))?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(held(case, &mut file)),
-            Err(TryLockError::Error(error)) => return Err(CaseError::io("lock", path)(error)),
+        let mut tries = 0;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                // Somebody who only asks whether the case is held has it for a moment.
+                Err(TryLockError::WouldBlock) if tries < TRIES => {
+                    tries += 1;
+                    std::thread::sleep(PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => return Err(held(case, &mut file)),
+                Err(TryLockError::Error(error)) => return Err(CaseError::io("lock", path)(error)),
+            }
         }
         let holder = Holder {
             pid: std::process::id(),

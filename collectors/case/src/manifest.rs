@@ -30,9 +30,6 @@ pub struct Manifest {
     /// What retention has dropped so far.
     #[serde(default)]
     pub dropped: Dropped,
-    /// Traces that retention must keep.
-    #[serde(default)]
-    pub pinned: Vec<crate::TraceId>,
     /// What could not be read when logs became segments.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub damaged: Vec<String>,
@@ -65,6 +62,9 @@ pub struct Segment {
     pub first: Nanos,
     pub last: Nanos,
     pub files: Vec<SegmentFile>,
+    /// The traces it is all that retention left of; empty for a segment that was made of a log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pinned: Vec<crate::TraceId>,
 }
 
 /// One file of a segment.
@@ -148,11 +148,25 @@ impl Segment {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
+
+    /// Whether it was made by retention, and all it holds is still pinned.
+    pub(crate) fn holds_only(&self, pinned: &std::collections::BTreeSet<crate::TraceId>) -> bool {
+        !self.pinned.is_empty() && self.pinned.iter().all(|trace| pinned.contains(trace))
+    }
 }
+
+/// The manifest's bytes begin with the hash of all that follow it.
+const OPENING: &str = "{\n  \"checksum\": \"";
+const CLOSING: &str = "\",\n";
 
 /// Where the manifest lies in a case.
 pub fn path(case: &Path) -> PathBuf {
     case.join("manifest.json")
+}
+
+/// Everything else in a case can be lost in part; the manifest can't, so there are two.
+fn copy_path(case: &Path) -> PathBuf {
+    case.join("manifest.copy.json")
 }
 
 impl Manifest {
@@ -165,7 +179,6 @@ impl Manifest {
             folded_requests: 0,
             folded_items: 0,
             dropped: Dropped::default(),
-            pinned: Vec::new(),
             damaged: Vec::new(),
             segments: Vec::new(),
         }
@@ -180,38 +193,83 @@ impl Manifest {
         hasher.finalize().to_hex().to_string()
     }
 
+    /// The manifest of a case; its copy, where the manifest itself is damaged or gone.
     pub fn load(case: &Path) -> Result<Manifest, CaseError> {
+        Manifest::load_noting(case).map(|(manifest, _)| manifest)
+    }
+
+    /// The same, and what is wrong with the manifest if its copy had to serve.
+    pub fn load_noting(case: &Path) -> Result<(Manifest, Option<String>), CaseError> {
+        let error = match Manifest::read(&path(case)) {
+            Ok(manifest) => return Ok((manifest, None)),
+            Err(error) => error,
+        };
+        let missing = matches!(error, CaseError::NoCase(_));
+        if !missing && !matches!(error, CaseError::Damaged { .. }) {
+            return Err(error);
+        }
+        match Manifest::read(&copy_path(case)) {
+            Ok(manifest) if missing => Ok((manifest, Some("manifest.json is missing".to_owned()))),
+            Ok(manifest) => Ok((manifest, Some(error.to_string()))),
+            Err(_) if missing => Err(CaseError::NoCase(case.to_owned())),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Whether both copies on disk are this one.
+    pub(crate) fn is_intact(&self, case: &Path) -> bool {
+        [path(case), copy_path(case)]
+            .iter()
+            .all(|path| Manifest::read(path).is_ok_and(|on_disk| on_disk == *self))
+    }
+
+    fn read(path: &Path) -> Result<Manifest, CaseError> {
         #[derive(Deserialize)]
         struct Version {
             format: u32,
         }
-        let path = path(case);
-        let bytes = match std::fs::read(&path) {
+        let bytes = match std::fs::read(path) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                return Err(CaseError::NoCase(case.to_owned()));
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => {
-                return Err(CaseError::NoCase(case.to_owned()));
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Err(CaseError::NoCase(path.to_owned()));
             }
             Err(error) => return Err(CaseError::io("read", path)(error)),
         };
-        let version: Version = serde_json::from_slice(&bytes)
-            .map_err(|error| CaseError::damaged(&path, error.to_string()))?;
+        let damaged = |error: serde_json::Error| CaseError::damaged(path, error.to_string());
+        let version: Version = serde_json::from_slice(&bytes).map_err(damaged)?;
         if version.format > FORMAT {
             return Err(CaseError::NewerFormat {
-                path: case.to_owned(),
+                path: path.to_owned(),
                 found: version.format,
                 known: FORMAT,
             });
         }
-        serde_json::from_slice(&bytes).map_err(|error| CaseError::damaged(path, error.to_string()))
+        let whole = bytes
+            .strip_prefix(OPENING.as_bytes())
+            .and_then(|rest| rest.split_at_checked(2 * blake3::OUT_LEN))
+            .and_then(|(sum, rest)| Some((sum, rest.strip_prefix(CLOSING.as_bytes())?)))
+            .is_some_and(|(sum, rest)| blake3::hash(rest).to_hex().as_bytes() == sum);
+        if !whole {
+            return Err(CaseError::damaged(path, "its checksum does not match"));
+        }
+        serde_json::from_slice(&bytes).map_err(damaged)
     }
 
+    /// Replaces the manifest, then its copy. After an error the new one may stand already: [`Manifest::load`] tells.
     pub fn store(&self, case: &Path) -> Result<(), CaseError> {
         let path = path(case);
         let bytes = serde_json::to_vec_pretty(self)
             .map_err(|error| CaseError::damaged(&path, error.to_string()))?;
-        files::replace(&path, &bytes)
+        let rest = bytes.strip_prefix(b"{\n").unwrap_or(&bytes);
+        let sum = blake3::hash(rest).to_hex();
+        let mut whole = format!("{OPENING}{sum}{CLOSING}").into_bytes();
+        whole.extend_from_slice(rest);
+        files::replace(&path, &whole)?;
+        files::replace(&copy_path(case), &whole)
     }
 }

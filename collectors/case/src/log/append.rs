@@ -1,48 +1,81 @@
 //! Appending to one log file: whole frames or nothing.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Seek, SeekFrom, Write};
+use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use super::frame::{FILE_MAGIC, Frame};
+use super::frame::Frame;
+use super::mark::{FIRST_LINE, MARK, Mark};
 use crate::CaseError;
 use crate::files::sync_folder;
 
+/// What a log needs of a file; tests put one in its place that fails at will.
+pub(crate) trait LogFile: Send {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()>;
+    /// Makes everything written so far survive the loss of power.
+    fn flush(&mut self) -> io::Result<()>;
+    /// Cuts the file to `len` bytes and goes on writing there.
+    fn cut(&mut self, len: u64) -> io::Result<()>;
+}
+
+impl LogFile for File {
+    fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
+        Write::write_all(self, bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sync_data()
+    }
+
+    fn cut(&mut self, len: u64) -> io::Result<()> {
+        self.set_len(len)?;
+        self.seek(SeekFrom::Start(len)).map(drop)
+    }
+}
+
 /// The log being written.
-#[derive(Debug)]
 pub struct LogAppender {
     pub id: u64,
     path: PathBuf,
-    file: File,
+    file: Box<dyn LogFile>,
+    mark: Mark,
     /// Everything up to here is flushed.
     len: u64,
     /// Bytes the payloads have when unpacked, what a segment made of this log costs in memory.
     raw_bytes: u64,
     frames: u64,
     buffer: Vec<u8>,
+    suspect: bool,
 }
 
 impl LogAppender {
-    /// Starts log number `id`, which must not exist.
+    /// Starts log number `id`, which must not exist. Where that fails, nothing of it is left behind.
     pub fn create(case: &Path, id: u64) -> Result<LogAppender, CaseError> {
         let path = super::path(case, id);
+        let mark = Mark::fresh();
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .open(&path)
             .map_err(CaseError::io("create", &path))?;
-        file.write_all(FILE_MAGIC)
+        let begun = Write::write_all(&mut file, &mark.first_line())
             .and_then(|()| file.sync_all())
-            .map_err(CaseError::io("write", &path))?;
-        sync_folder(&case.join("log"))?;
+            .map_err(CaseError::io("write", &path))
+            .and_then(|()| sync_folder(&case.join("log")));
+        if let Err(error) = begun {
+            let _ = std::fs::remove_file(&path);
+            return Err(error);
+        }
         Ok(LogAppender {
             id,
             path,
-            file,
-            len: FILE_MAGIC.len() as u64,
+            file: Box::new(file),
+            mark,
+            len: FIRST_LINE as u64,
             raw_bytes: 0,
             frames: 0,
             buffer: Vec::new(),
+            suspect: false,
         })
     }
 
@@ -50,6 +83,7 @@ impl LogAppender {
     pub fn resume(
         case: &Path,
         id: u64,
+        mark: Mark,
         len: u64,
         raw_bytes: u64,
         frames: u64,
@@ -59,18 +93,19 @@ impl LogAppender {
             .write(true)
             .open(&path)
             .map_err(CaseError::io("open", &path))?;
-        file.set_len(len)
-            .and_then(|()| file.seek(SeekFrom::Start(len)))
-            .and_then(|_| file.sync_all())
+        file.cut(len)
+            .and_then(|()| file.sync_all())
             .map_err(CaseError::io("cut", &path))?;
         Ok(LogAppender {
             id,
             path,
-            file,
+            file: Box::new(file),
+            mark,
             len,
             raw_bytes,
             frames,
             buffer: Vec::new(),
+            suspect: false,
         })
     }
 
@@ -86,22 +121,31 @@ impl LogAppender {
         self.frames == 0
     }
 
+    /// Whether a flush failed. The kernel may have thrown away what it could not write, and says so only once: nothing
+    /// more may go into such a file.
+    pub fn is_suspect(&self) -> bool {
+        self.suspect
+    }
+
     /// Writes the frames and flushes them. After an error none of them is in the log.
     pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<(), CaseError> {
         self.buffer.clear();
         let (mut raw, mut count) = (0u64, 0u64);
         for frame in frames {
-            self.buffer.extend_from_slice(&frame.bytes);
+            self.buffer.extend_from_slice(&self.mark.0);
+            self.buffer.extend_from_slice(&frame.bytes[MARK..]);
             raw += u64::from(frame.head.raw_len);
             count += 1;
         }
-        let written = self
-            .file
-            .write_all(&self.buffer)
-            .and_then(|()| self.file.sync_data());
-        if let Err(error) = written {
-            self.take_back();
+        if let Err(error) = self.file.write_all(&self.buffer) {
+            // Nothing flushed is at stake; only if the torn frames can't be cut off is the file no good any more.
+            self.suspect = self.file.cut(self.len).is_err();
             return Err(CaseError::io("write", &self.path)(error));
+        }
+        if let Err(error) = self.file.flush() {
+            self.suspect = true;
+            let _ = self.file.cut(self.len);
+            return Err(CaseError::io("flush", &self.path)(error));
         }
         self.len += self.buffer.len() as u64;
         self.raw_bytes += raw;
@@ -113,10 +157,20 @@ impl LogAppender {
         Ok(())
     }
 
-    /// Cuts the file back to what is flushed. If even that fails the torn tail is cut at the next start; until then
-    /// later frames would stand behind garbage, so the seek is what matters: they overwrite it.
-    fn take_back(&mut self) {
-        let _ = self.file.set_len(self.len);
-        let _ = self.file.seek(SeekFrom::Start(self.len));
+    /// Gives a suspect log up: cuts it behind what was acknowledged, so that refused frames, which their senders bring
+    /// again, can't come back to life beside them.
+    pub fn give_up(&mut self) -> Result<(), CaseError> {
+        self.file
+            .cut(self.len)
+            .and_then(|()| self.file.flush())
+            .map_err(CaseError::io("cut", &self.path))
+    }
+
+    /// Puts something between the log and its file.
+    #[cfg(test)]
+    pub(crate) fn between(&mut self, wrap: impl FnOnce(Box<dyn LogFile>) -> Box<dyn LogFile>) {
+        let nothing = Box::new(super::tests::Nothing);
+        let file = std::mem::replace(&mut self.file, nothing);
+        self.file = wrap(file);
     }
 }

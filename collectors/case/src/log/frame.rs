@@ -2,14 +2,9 @@
 
 use std::cell::RefCell;
 
+use super::mark::{MARK, Mark};
 use crate::signal::Signal;
 use crate::time::Nanos;
-
-/// First bytes of every log file.
-pub const FILE_MAGIC: &[u8; 16] = b"casefile log 1\r\n";
-
-/// First bytes of every frame; not text, so that payloads hardly ever hold it by chance.
-const FRAME_MAGIC: [u8; 4] = [0xca, 0x5e, 0xf1, 0x1e];
 
 /// Bytes of a head on disk.
 pub const HEAD_LEN: usize = 48;
@@ -37,7 +32,7 @@ pub struct FrameHead {
     crc: u32,
 }
 
-/// A request ready to be appended: head and stored payload in one piece.
+/// A request ready to be appended: head and stored payload in one piece. The mark is set by the log it goes to.
 #[derive(Debug)]
 pub struct Frame {
     pub head: FrameHead,
@@ -47,7 +42,10 @@ pub struct Frame {
 /// Why bytes are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameFault {
-    NoMagic,
+    /// It does not begin with the log's mark.
+    NoMark,
+    /// Its head is not what was written.
+    Head,
     UnknownSignal,
     Checksum,
     Undecodable,
@@ -58,6 +56,18 @@ thread_local! {
     /// than copying what came out of it.
     static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
     static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Where a head keeps a checksum of itself, so that a length is never believed before it is known to be one.
+const HEAD_CHECK: std::ops::Range<usize> = 18..20;
+
+/// Of everything in a head but the mark, the checksum of the whole frame and itself.
+fn head_check(head: &[u8]) -> [u8; 2] {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&head[8..HEAD_CHECK.start]);
+    hasher.update(&head[HEAD_CHECK.end..HEAD_LEN]);
+    let sum = hasher.finalize();
+    ((sum >> 16 ^ sum) as u16).to_le_bytes()
 }
 
 fn signal_number(signal: Signal) -> u8 {
@@ -130,8 +140,21 @@ fn compress_onto(payload: &[u8], bytes: &mut Vec<u8>) -> std::io::Result<bool> {
 }
 
 impl FrameHead {
+    /// The head of a request that goes into a segment without having been in a log.
+    pub(crate) fn of(signal: Signal, items: u32, hash: u128) -> FrameHead {
+        FrameHead {
+            signal,
+            compressed: false,
+            stored_len: 0,
+            raw_len: 0,
+            items,
+            received_at: Nanos(0),
+            hash,
+            crc: 0,
+        }
+    }
+
     fn write(&self, out: &mut [u8]) {
-        out[..4].copy_from_slice(&FRAME_MAGIC);
         out[8..12].copy_from_slice(&self.stored_len.to_le_bytes());
         out[12..16].copy_from_slice(&self.raw_len.to_le_bytes());
         out[16] = signal_number(self.signal);
@@ -139,12 +162,24 @@ impl FrameHead {
         out[20..24].copy_from_slice(&self.items.to_le_bytes());
         out[24..32].copy_from_slice(&self.received_at.0.to_le_bytes());
         out[32..48].copy_from_slice(&self.hash.to_le_bytes());
+        let check = head_check(out);
+        out[HEAD_CHECK].copy_from_slice(&check);
     }
 
-    /// Reads a head; whether the payload is whole shows only with [`FrameHead::check`].
-    pub fn read(bytes: &[u8; HEAD_LEN]) -> Result<FrameHead, FrameFault> {
-        if bytes[..4] != FRAME_MAGIC {
-            return Err(FrameFault::NoMagic);
+    /// Reads the head of a frame of the log with this mark; whether the payload is whole shows only with
+    /// [`FrameHead::check`].
+    pub fn read(bytes: &[u8; HEAD_LEN], mark: Mark) -> Result<FrameHead, FrameFault> {
+        if bytes[..MARK] != mark.0 {
+            return Err(FrameFault::NoMark);
+        }
+        FrameHead::read_unmarked(bytes)
+    }
+
+    /// Reads a head of whatever log.
+    pub(super) fn read_unmarked(bytes: &[u8; HEAD_LEN]) -> Result<FrameHead, FrameFault> {
+        let signal = signal_of(bytes[16]).ok_or(FrameFault::UnknownSignal)?;
+        if bytes[HEAD_CHECK] != head_check(bytes) {
+            return Err(FrameFault::Head);
         }
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
@@ -154,7 +189,7 @@ impl FrameHead {
         let mut hash = [0; 16];
         hash.copy_from_slice(&bytes[32..48]);
         Ok(FrameHead {
-            signal: signal_of(bytes[16]).ok_or(FrameFault::UnknownSignal)?,
+            signal,
             compressed: bytes[17] == 1,
             stored_len: word(8),
             raw_len: word(12),

@@ -5,11 +5,16 @@
 
 pub mod append;
 pub mod frame;
+pub mod mark;
 pub mod read;
+mod search;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use append::LogAppender;
 pub use frame::{Frame, FrameHead};
-pub use read::{LogReader, Torn};
+pub use mark::Mark;
+pub use read::{LogReader, Torn, TornKind};
 
 use std::path::{Path, PathBuf};
 

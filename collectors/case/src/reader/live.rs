@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::Case;
 use crate::CaseError;
-use crate::log::FrameHead;
+use crate::log::{FrameHead, TornKind};
 use crate::signal::Signal;
 use crate::time::Nanos;
 use crate::wire::{logs, metrics, spans};
@@ -23,19 +23,17 @@ impl Case {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
-                // A torn end is a write under way; a torn middle is damage, and more may follow it.
-                let Some(torn) = reader.torn().cloned() else {
-                    break;
-                };
-                if !reader.resync()? {
-                    break;
+                let Some(torn) = reader.gap()? else { break };
+                // What is cut short is a write under way.
+                if torn.kind == TornKind::Damaged {
+                    self.note(format!(
+                        "{}: {} ({} bytes at byte {})",
+                        reader.path().display(),
+                        torn.reason,
+                        torn.bytes,
+                        torn.offset
+                    ));
                 }
-                self.note(format!(
-                    "{}: {} at byte {}",
-                    reader.path().display(),
-                    torn.reason,
-                    torn.offset
-                ));
             }
         }
         Ok(ControlFlow::Continue(()))

@@ -18,6 +18,7 @@ use crate::CaseError;
 use crate::lock::WriterLock;
 use crate::log::{self, LogReader};
 use crate::manifest::{Content, Manifest, Segment};
+use crate::pins;
 use crate::segment::read::TableReader;
 use crate::signal::Signal;
 use crate::time::{Nanos, Window};
@@ -65,13 +66,31 @@ pub enum CaseState {
 
 impl Case {
     pub fn open(path: &Path) -> Result<Case, CaseError> {
+        let (_, fault) = Manifest::load_noting(path)?;
         let (manifest, live) = snapshot(path)?;
-        Ok(Case {
+        let case = Case {
             path: path.to_owned(),
             manifest,
             live,
             damage: Mutex::default(),
-        })
+        };
+        if let Some(fault) = fault {
+            case.note(fault);
+        }
+        Ok(case)
+    }
+
+    /// Some segments of a case, and nothing else of it.
+    pub(crate) fn of_segments(path: &Path, manifest: &Manifest, segments: Vec<Segment>) -> Case {
+        Case {
+            path: path.to_owned(),
+            manifest: Manifest {
+                segments,
+                ..manifest.clone()
+            },
+            live: Vec::new(),
+            damage: Mutex::default(),
+        }
     }
 
     /// Picks up what a writer has added since. True if there was anything.
@@ -102,8 +121,13 @@ impl Case {
             }
         }
         for mut reader in self.open_live()? {
-            while let Some(head) = reader.next_head()? {
-                *items.entry(head.signal).or_default() += u64::from(head.items);
+            loop {
+                while let Some(head) = reader.next_head()? {
+                    *items.entry(head.signal).or_default() += u64::from(head.items);
+                }
+                if reader.gap()?.is_none() {
+                    break;
+                }
             }
         }
         let state = if self.manifest.sealed.is_some() {
@@ -125,7 +149,7 @@ impl Case {
             folded_items: self.manifest.folded_items,
             dropped_segments: self.manifest.dropped.segments,
             dropped_items: self.manifest.dropped.items.clone(),
-            pinned: self.manifest.pinned.len(),
+            pinned: pins::list(&self.path)?.len(),
             seal: self.manifest.sealed.as_ref().map(|seal| seal.hash.clone()),
         })
     }
@@ -183,11 +207,26 @@ impl Case {
                 match TableReader::open(&self.path.join(&file.path)) {
                     Ok(table) => Some((table, segment)),
                     Err(error) => {
-                        self.note(error.to_string());
+                        self.note_unless_dropped(&file.path, error);
                         None
                     }
                 }
             })
+    }
+
+    /// Notes that a file can't be opened, unless retention took it since the manifest was read.
+    fn note_unless_dropped(&self, file: &str, error: CaseError) {
+        let gone = matches!(&error, CaseError::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound);
+        let dropped = gone
+            && Manifest::load(&self.path).is_ok_and(|now| {
+                !now.segments
+                    .iter()
+                    .flat_map(|segment| &segment.files)
+                    .any(|known| known.path == file)
+            });
+        if !dropped {
+            self.note(error.to_string());
+        }
     }
 
     /// Runs `read` on a table; damage is noted and ends this table only.

@@ -5,6 +5,8 @@ use std::io::Read;
 
 use super::Case;
 use crate::CaseError;
+use crate::log::TornKind;
+use crate::manifest::Manifest;
 
 /// What a look at every byte found.
 #[derive(Debug, Clone, PartialEq, serde::Serialize)]
@@ -66,9 +68,10 @@ impl Case {
                 while reader.next(&mut payload)?.is_some() {
                     verification.live_frames += 1;
                 }
-                let Some(torn) = reader.torn().cloned() else {
-                    break;
-                };
+                let Some(torn) = reader.gap()? else { break };
+                if torn.kind == TornKind::CutShort {
+                    continue;
+                }
                 verification.damage.push(Damage {
                     path: format!(
                         "log/{}",
@@ -80,9 +83,6 @@ impl Case {
                     ),
                     items: 0,
                 });
-                if !reader.resync()? {
-                    break;
-                }
             }
         }
         verification
@@ -92,6 +92,13 @@ impl Case {
                 what: what.clone(),
                 items: 0,
             }));
+        if let (_, Some(what)) = Manifest::load_noting(self.path())? {
+            verification.damage.push(Damage {
+                path: "manifest.json".to_owned(),
+                what: format!("{what}; its copy serves in its place"),
+                items: 0,
+            });
+        }
         if let Some(seal) = &manifest.sealed {
             if seal.hash == manifest.content_hash() {
                 verification.seal = Some(seal.hash.clone());

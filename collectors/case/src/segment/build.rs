@@ -8,7 +8,7 @@ use super::logs::LogTable;
 use super::metrics::MetricTables;
 use super::spans::SpanTable;
 use super::watched::WatchedTable;
-use crate::log::{FrameHead, LogReader};
+use crate::log::{FrameHead, LogReader, TornKind};
 use crate::manifest::{Content, Segment, SegmentFile};
 use crate::signal::Signal;
 use crate::time::Nanos;
@@ -59,17 +59,18 @@ impl SegmentBuilder {
         walked.map_err(|error| error.reason)
     }
 
-    /// Writes what was gathered under `segments/`, named after the log it came from.
-    pub(crate) fn write(&self, case: &Path, id: u64) -> Result<Segment, CaseError> {
+    /// Writes what was gathered under `segments/`, each file's name beginning with `stem`.
+    pub(crate) fn write_as(&self, case: &Path, id: u64, stem: &str) -> Result<Segment, CaseError> {
         let mut segment = Segment {
             id,
             items: self.items.clone(),
             first: Nanos::MAX,
             last: Nanos(0),
             files: Vec::new(),
+            pinned: Vec::new(),
         };
         let name = |content: Content, ending: &str| {
-            format!("segments/{id:010}-{}.{ending}", content.table())
+            format!("segments/{stem}-{}.{ending}", content.table())
         };
         let mut add =
             |content: Content, path: String, written: Written, window: Option<(Nanos, Nanos)>| {
@@ -154,18 +155,18 @@ pub(crate) fn build(case: &Path, id: u64, mut pause: impl FnMut()) -> Result<Bui
             }
             pause();
         }
-        let Some(torn) = reader.torn() else { break };
-        unreadable.push(format!(
-            "{} bytes at byte {}: {}",
-            torn.bytes, torn.offset, torn.reason
-        ));
-        if !reader.resync()? {
-            break;
+        let Some(torn) = reader.gap()? else { break };
+        // What a crash cut short was never acknowledged.
+        if torn.kind == TornKind::Damaged {
+            unreadable.push(format!(
+                "{} bytes at byte {}: {}",
+                torn.bytes, torn.offset, torn.reason
+            ));
         }
     }
     drop(payload);
     Ok(Built {
-        segment: builder.write(case, id)?,
+        segment: builder.write_as(case, id, &format!("{id:010}"))?,
         unreadable,
     })
 }

@@ -16,5 +16,5 @@ mod spans;
 pub(crate) mod trace_index;
 mod watched;
 
-pub(crate) use build::build;
+pub(crate) use build::{Built, SegmentBuilder, build};
 pub(crate) use parquet::Written;

@@ -4,6 +4,7 @@
 //! take and feeds the columns of a segment. What it yields borrows from the request.
 
 pub mod any;
+pub mod encode;
 pub mod logs;
 pub mod metrics;
 pub mod origin;

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::{Pending, Shared, lock};
+use crate::CaseError;
 use crate::log::LogAppender;
 use crate::receipt::AppendError;
 
 /// Runs until the writer is closed and the queue is empty.
 pub(super) fn run(shared: &Shared, active: LogAppender) {
+    let _end = End(shared);
     let mut active = active;
     loop {
         let batch = {
@@ -27,16 +29,40 @@ pub(super) fn run(shared: &Shared, active: LogAppender) {
         }
         commit(shared, &mut active, batch);
         if active.raw_bytes() >= shared.options.segment_bytes {
-            rotate(shared, &mut active);
+            // If that fails the old one simply grows on, and the next commit tries again.
+            let _ = rotate(shared, &mut active);
         }
+    }
+    if active.is_suspect() {
+        // The last chance; at worst the next start finds frames that were refused.
+        let _ = active.give_up();
     }
     if !active.is_empty() {
         lock(&shared.sealing).full.push_back(active.id);
     }
 }
 
+/// However the thread ends: nobody is left waiting for it.
+struct End<'a>(&'a Shared);
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let left = {
+            let mut queue = lock(&self.0.queue);
+            queue.closed = true;
+            std::mem::take(&mut queue.waiting)
+        };
+        refuse(self.0, left, &AppendError::Closed);
+        let waiters = lock(&self.0.seen).abandon();
+        for waiter in waiters {
+            waiter(Err(AppendError::Closed));
+        }
+    }
+}
+
 fn commit(shared: &Shared, active: &mut LogAppender, batch: Vec<Pending>) {
-    let outcome = active.append(batch.iter().map(|pending| &pending.frame));
+    let outcome = leave_suspect(shared, active)
+        .and_then(|()| active.append(batch.iter().map(|pending| &pending.frame)));
     let bytes = batch
         .iter()
         .map(|p| p.frame.bytes.len() as u64)
@@ -65,23 +91,36 @@ fn commit(shared: &Shared, active: &mut LogAppender, batch: Vec<Pending>) {
                 reason: error.to_string(),
                 retry_after: Duration::from_secs(5),
             };
-            for pending in batch {
-                let waiters = lock(&shared.seen).forget(pending.frame.head.hash);
-                for waiter in waiters {
-                    waiter(Err(refusal.clone()));
-                }
-                (pending.done)(Err(refusal.clone()));
-            }
+            refuse(shared, batch, &refusal);
         }
     }
 }
 
-/// Begins a new log. If that fails the old one simply grows on, and the next commit tries again.
-fn rotate(shared: &Shared, active: &mut LogAppender) {
-    let Ok(fresh) = LogAppender::create(&shared.path, active.id + 1) else {
-        return;
-    };
+fn refuse(shared: &Shared, batch: Vec<Pending>, refusal: &AppendError) {
+    for pending in batch {
+        let waiters = lock(&shared.seen).forget(pending.frame.head.hash);
+        for waiter in waiters {
+            waiter(Err(refusal.clone()));
+        }
+        (pending.done)(Err(refusal.clone()));
+    }
+}
+
+/// A log whose flush failed takes nothing more: it is cut behind what was acknowledged, and a new one begun. Until both
+/// succeed everything is refused.
+fn leave_suspect(shared: &Shared, active: &mut LogAppender) -> Result<(), CaseError> {
+    if !active.is_suspect() {
+        return Ok(());
+    }
+    active.give_up()?;
+    rotate(shared, active)
+}
+
+/// Begins a new log.
+fn rotate(shared: &Shared, active: &mut LogAppender) -> Result<(), CaseError> {
+    let fresh = LogAppender::create(&shared.path, active.id + 1)?;
     let full = std::mem::replace(active, fresh);
     lock(&shared.sealing).full.push_back(full.id);
     shared.wake_sealer.notify_one();
+    Ok(())
 }

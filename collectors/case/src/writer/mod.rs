@@ -5,8 +5,12 @@
 
 mod check;
 mod commit;
+mod recover;
+mod retain;
 mod seal;
 mod seen;
+#[cfg(test)]
+mod tests;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,13 +20,13 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use crate::CaseError;
 use crate::lock::WriterLock;
-use crate::log::{self, Frame, LogAppender, LogReader};
+use crate::log::{Frame, LogAppender};
 use crate::manifest::Manifest;
 use crate::receipt::{AppendError, Receipt};
 use crate::signal::Signal;
 use crate::time::Nanos;
-use crate::{CaseError, files};
 use seen::{Look, Seen};
 
 pub use seal::{SealProgress, seal_case};
@@ -47,6 +51,8 @@ pub struct WriterOptions {
     pub max_waiting_bytes: u64,
     /// A log is full, and becomes a segment, when its payloads reach this many bytes unpacked.
     pub segment_bytes: u64,
+    /// How long the sealer waits after a failure (a full disk, mostly) before it tries again.
+    pub seal_retry: Duration,
 }
 
 impl Default for WriterOptions {
@@ -56,6 +62,7 @@ impl Default for WriterOptions {
             retain_bytes: None,
             max_waiting_bytes: 32 << 20,
             segment_bytes: 64 << 20,
+            seal_retry: Duration::from_secs(5),
         }
     }
 }
@@ -67,13 +74,29 @@ pub type Done = Box<dyn FnOnce(Result<Receipt, AppendError>) + Send>;
 #[derive(Clone)]
 pub struct CaseWriter {
     shared: Arc<Shared>,
-    threads: Arc<Mutex<Threads>>,
+    threads: Arc<Threads>,
+}
+
+struct Threads {
+    shared: Arc<Shared>,
+    running: Mutex<Running>,
 }
 
 #[derive(Default)]
-struct Threads {
+struct Running {
     log: Option<JoinHandle<()>>,
     sealer: Option<JoinHandle<()>>,
+}
+
+impl Drop for Threads {
+    /// A writer that nobody closed stops by itself, and gives the lock back. It may be dropped on one of its own
+    /// threads, so it is not waited for.
+    fn drop(&mut self) {
+        lock(&self.shared.queue).closed = true;
+        lock(&self.shared.sealing).closing = true;
+        self.shared.wake_log.notify_one();
+        self.shared.wake_sealer.notify_one();
+    }
 }
 
 /// What callers, the log thread and the sealer share.
@@ -90,7 +113,8 @@ struct Shared {
     committed: AtomicU64,
     folded_requests: AtomicU64,
     folded_items: AtomicU64,
-    _lock: WriterLock,
+    /// Gone once the writer is closed.
+    lock: Mutex<Option<WriterLock>>,
 }
 
 #[derive(Default)]
@@ -131,10 +155,19 @@ pub fn wall_clock() -> Nanos {
 impl CaseWriter {
     /// Opens a case for writing, making it if there is none; recovers what a crash left.
     pub fn open(path: &Path, options: WriterOptions) -> Result<CaseWriter, CaseError> {
+        CaseWriter::start(path, options, |_| {})
+    }
+
+    /// `prepare` gets the log that is written first.
+    fn start(
+        path: &Path,
+        options: WriterOptions,
+        prepare: impl FnOnce(&mut LogAppender),
+    ) -> Result<CaseWriter, CaseError> {
         for folder in [path.to_owned(), path.join("log"), path.join("segments")] {
             std::fs::create_dir_all(&folder).map_err(CaseError::io("create", &folder))?;
         }
-        let lock = WriterLock::take(path, wall_clock())?;
+        let held = WriterLock::take(path, wall_clock())?;
         let manifest = match Manifest::load(path) {
             Ok(manifest) => manifest,
             Err(CaseError::NoCase(_)) => {
@@ -147,7 +180,14 @@ impl CaseWriter {
         if manifest.sealed.is_some() {
             return Err(CaseError::Sealed(path.to_owned()));
         }
-        let recovered = recover(path, &manifest, &options)?;
+        if manifest.is_intact(path) {
+            recover::remove_orphans(path, &manifest);
+        } else {
+            // One of its two copies is lost or old.
+            manifest.store(path)?;
+        }
+        let mut recovered = recover::recover(path, &manifest, &options)?;
+        prepare(&mut recovered.active);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             folded_requests: AtomicU64::new(manifest.folded_requests),
@@ -163,7 +203,7 @@ impl CaseWriter {
             }),
             wake_sealer: Condvar::new(),
             committed: AtomicU64::new(0),
-            _lock: lock,
+            lock: Mutex::new(Some(held)),
         });
         let spawn = |name: &str, body: Box<dyn FnOnce() + Send>| {
             std::thread::Builder::new()
@@ -187,11 +227,14 @@ impl CaseWriter {
             }
         };
         Ok(CaseWriter {
+            threads: Arc::new(Threads {
+                shared: Arc::clone(&shared),
+                running: Mutex::new(Running {
+                    log: Some(log_thread),
+                    sealer,
+                }),
+            }),
             shared,
-            threads: Arc::new(Mutex::new(Threads {
-                log: Some(log_thread),
-                sealer,
-            })),
         })
     }
 
@@ -204,6 +247,9 @@ impl CaseWriter {
     ) {
         let done: Done = Box::new(done);
         let shared = &self.shared;
+        if lock(&shared.queue).closed {
+            return done(Err(AppendError::Closed));
+        }
         let hash = request_hash(signal, &payload);
         let done = match lock(&shared.seen).look(hash, done) {
             Look::New(done) => done,
@@ -294,27 +340,39 @@ impl CaseWriter {
         &self.shared.path
     }
 
-    /// Drains what waits, flushes it, and with [`SealMode::Auto`] seals the rest into segments.
+    /// Drains what waits, flushes it, and with [`SealMode::Auto`] seals the rest into segments. The case is free for
+    /// another writer then.
     pub fn close(&self) -> Result<(), CaseError> {
+        if lock(&self.shared.lock).is_none() {
+            return Ok(());
+        }
+        let outcome = self.drain();
+        drop(lock(&self.shared.lock).take());
+        outcome
+    }
+
+    /// Closes, but keeps the case.
+    fn drain(&self) -> Result<(), CaseError> {
         lock(&self.shared.queue).closed = true;
         self.shared.wake_log.notify_one();
-        let mut threads = lock(&self.threads);
-        if let Some(thread) = threads.log.take() {
-            let _ = thread.join();
-        }
-        {
-            let mut sealing = lock(&self.shared.sealing);
-            sealing.closing = true;
-        }
+        let mut running = lock(&self.threads.running);
+        let log = running.log.take().map_or(Ok(()), JoinHandle::join);
+        lock(&self.shared.sealing).closing = true;
         self.shared.wake_sealer.notify_one();
-        if let Some(thread) = threads.sealer.take() {
-            let _ = thread.join();
-        }
+        let sealer = running.sealer.take().map_or(Ok(()), JoinHandle::join);
+        drop(running);
         self.shared.store_counts()?;
-        match lock(&self.shared.sealing).failure.clone() {
-            Some(reason) => Err(CaseError::damaged(&self.shared.path, reason)),
-            None => Ok(()),
-        }
+        let failure = lock(&self.shared.sealing).failure.clone();
+        let failure = match (log, sealer) {
+            (Ok(()), Ok(())) => failure,
+            _ => Some("a thread of the writer died".to_owned()),
+        };
+        failure.map_or(Ok(()), |reason| {
+            Err(CaseError::NotSealed {
+                path: self.shared.path.clone(),
+                reason,
+            })
+        })
     }
 }
 
@@ -329,84 +387,16 @@ impl Shared {
         if (manifest.folded_requests, manifest.folded_items) == (requests, items) {
             return Ok(());
         }
-        manifest.folded_requests = requests;
-        manifest.folded_items = items;
-        manifest.store(&self.path)
+        let mut next = manifest.clone();
+        next.folded_requests = requests;
+        next.folded_items = items;
+        next.store(&self.path)?;
+        *manifest = next;
+        Ok(())
     }
 }
 
 /// Equal for equal requests. Not a signature: folding only ever drops a sender's own repetition.
 fn request_hash(signal: Signal, payload: &[u8]) -> u128 {
     xxhash_rust::xxh3::xxh3_128_with_seed(payload, signal as u64 + 1)
-}
-
-struct Recovered {
-    active: LogAppender,
-    full: Vec<u64>,
-    seen: Seen,
-}
-
-/// Finds where to go on: cuts the last log behind its last whole frame, removes logs that are in segments already, and
-/// learns which requests are durable.
-fn recover(
-    path: &Path,
-    manifest: &Manifest,
-    options: &WriterOptions,
-) -> Result<Recovered, CaseError> {
-    let mut seen = Seen::default();
-    seal::remember_requests(path, manifest, &mut seen)?;
-    let mut live = Vec::new();
-    for id in log::list(path)? {
-        if id <= manifest.sealed_through {
-            let stale = log::path(path, id);
-            std::fs::remove_file(&stale).map_err(CaseError::io("remove", stale))?;
-        } else {
-            live.push(id);
-        }
-    }
-    let last = live.pop();
-    for id in &live {
-        let mut reader = LogReader::open(path, *id)?;
-        while let Some(head) = reader.next_head()? {
-            seen.durable(head.hash, u64::from(head.items));
-        }
-    }
-    let Some(last) = last else {
-        let active = LogAppender::create(path, manifest.sealed_through + 1)?;
-        return Ok(Recovered {
-            active,
-            full: live,
-            seen,
-        });
-    };
-    let mut reader = LogReader::open(path, last)?;
-    let (mut raw, mut frames, mut payload) = (0u64, 0u64, Vec::new());
-    while let Some(head) = reader.next(&mut payload)? {
-        seen.durable(head.hash, u64::from(head.items));
-        raw += u64::from(head.raw_len);
-        frames += 1;
-    }
-    let whole = reader.offset();
-    let torn = reader.torn().cloned();
-    // Damage in the middle (not a torn end) must not cost what follows it: that log is kept as it is, and a new one
-    // begun.
-    let active = if torn.is_some() && reader.resync()? {
-        live.push(last);
-        LogAppender::create(path, last + 1)?
-    } else if torn.as_ref().is_some_and(|torn| torn.offset == 0) {
-        let empty = log::path(path, last);
-        std::fs::remove_file(&empty).map_err(CaseError::io("remove", empty))?;
-        files::sync_folder(&path.join("log"))?;
-        LogAppender::create(path, last)?
-    } else if raw >= options.segment_bytes {
-        live.push(last);
-        LogAppender::create(path, last + 1)?
-    } else {
-        LogAppender::resume(path, last, whole, raw, frames)?
-    };
-    Ok(Recovered {
-        active,
-        full: live,
-        seen,
-    })
 }

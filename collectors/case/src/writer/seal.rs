@@ -1,14 +1,15 @@
 //! From logs to segments: in the background while the case is live, and once and for all when it is sealed.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::seen::Seen;
+use super::retain::retain;
 use super::{CaseWriter, SealMode, Shared, WriterOptions, lock, wall_clock};
-use crate::manifest::{Content, Manifest, Seal};
-use crate::segment::build;
+use crate::manifest::{Manifest, Seal, Segment};
+use crate::segment::{Built, build};
 use crate::{CaseError, log};
 
 /// Full logs that may wait before the sealer stops yielding: beyond this readers of the live case would grow slow.
@@ -38,9 +39,9 @@ pub(super) fn run(shared: &Shared) {
         let outcome = seal_log(shared, id, &mut || yield_to_ingest(shared));
         let mut sealing = lock(&shared.sealing);
         match outcome {
-            Ok(()) => {
+            Ok(warning) => {
                 sealing.full.pop_front();
-                sealing.failure = None;
+                sealing.failure = warning;
             }
             Err(error) => {
                 sealing.failure = Some(error.to_string());
@@ -50,7 +51,7 @@ pub(super) fn run(shared: &Shared) {
                 // A full disk may have room again later; the log keeps what it holds meanwhile.
                 let (waited, _) = shared
                     .wake_sealer
-                    .wait_timeout(sealing, Duration::from_secs(5))
+                    .wait_timeout(sealing, shared.options.seal_retry)
                     .unwrap_or_else(PoisonError::into_inner);
                 drop(waited);
             }
@@ -77,89 +78,116 @@ fn yield_to_ingest(shared: &Shared) {
     }
 }
 
-/// Turns one log into a segment: files first, then the manifest as one step, then the log goes.
-fn seal_log(shared: &Shared, id: u64, pause: &mut dyn FnMut()) -> Result<(), CaseError> {
-    let built = build(&shared.path, id, pause)?;
-    {
-        let mut manifest = lock(&shared.manifest);
-        let mut next = manifest.clone();
-        next.sealed_through = id;
-        next.damaged.extend(
-            built
-                .unreadable
-                .iter()
-                .map(|what| format!("log {id}: {what}")),
-        );
-        next.segments.push(built.segment);
-        next.folded_requests = shared.folded_requests.load(Ordering::Relaxed);
-        next.folded_items = shared.folded_items.load(Ordering::Relaxed);
-        let dropped = retain(&mut next, shared.options.retain_bytes);
-        next.store(&shared.path)?;
-        *manifest = next;
-        for path in dropped {
-            // Readers that still hold the old manifest see it missing, and read the new one.
-            let _ = std::fs::remove_file(shared.path.join(path));
+/// Turns one log into a segment: files first, then the manifest as one step, then the log goes. Answers what went wrong
+/// beside it. May be called again after any failure: no step is done twice.
+fn seal_log(
+    shared: &Shared,
+    id: u64,
+    pause: &mut dyn FnMut(),
+) -> Result<Option<String>, CaseError> {
+    let warning = if lock(&shared.manifest).sealed_through < id {
+        let made = catch_unwind(AssertUnwindSafe(|| build(&shared.path, id, pause)));
+        let built = made.unwrap_or_else(|_| {
+            let log = log::path(&shared.path, id);
+            Err(CaseError::damaged(log, "no segment could be made of it"))
+        });
+        match built {
+            Ok(built) => publish(shared, id, built)?,
+            Err(error) => {
+                remove_files_of(&shared.path, id);
+                return Err(error);
+            }
         }
-    }
-    let sealed = log::path(&shared.path, id);
-    std::fs::remove_file(&sealed).map_err(CaseError::io("remove", sealed))
-}
-
-/// Takes the oldest segments out until the rest fits; returns the files that may go.
-fn retain(manifest: &mut Manifest, limit: Option<u64>) -> Vec<String> {
-    let Some(limit) = limit else {
-        return Vec::new();
+    } else {
+        // The manifest was replaced, but not flushed, or the log could not be removed.
+        lock(&shared.manifest).store(&shared.path)?;
+        None
     };
-    let mut paths = Vec::new();
-    let mut bytes: u64 = manifest
-        .segments
-        .iter()
-        .map(|segment| segment.bytes())
-        .sum();
-    while bytes > limit && manifest.segments.len() > 1 {
-        let oldest = manifest.segments.remove(0);
-        bytes -= oldest.bytes();
-        manifest.dropped.segments += 1;
-        manifest.dropped.bytes += oldest.bytes();
-        for (signal, count) in &oldest.items {
-            *manifest
-                .dropped
-                .items
-                .entry(signal.name().to_owned())
-                .or_default() += count;
+    let sealed = log::path(&shared.path, id);
+    match std::fs::remove_file(&sealed) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(CaseError::io("remove", sealed)(error))
         }
-        paths.extend(oldest.files.into_iter().map(|file| file.path));
+        _ => Ok(warning),
     }
-    paths
 }
 
-/// Segments whose requests are remembered at a start: the newest few hold everything a client may still send again.
-const REMEMBERED_SEGMENTS: usize = 16;
+/// Makes a segment part of the case.
+fn publish(shared: &Shared, id: u64, built: Built) -> Result<Option<String>, CaseError> {
+    let case = &shared.path;
+    let mut manifest = lock(&shared.manifest);
+    let mut next = manifest.clone();
+    next.sealed_through = id;
+    next.damaged.extend(
+        built
+            .unreadable
+            .iter()
+            .map(|what| format!("log {id}: {what}")),
+    );
+    next.folded_requests = shared.folded_requests.load(Ordering::Relaxed);
+    next.folded_items = shared.folded_items.load(Ordering::Relaxed);
+    let mut going = Vec::new();
+    if built.segment.items.is_empty() {
+        going.extend(paths(&built.segment));
+    } else {
+        next.segments.push(built.segment);
+    }
+    let mut warning = None;
+    let mut retained = next.clone();
+    match retain(case, &mut retained, shared.options.retain_bytes, id) {
+        Ok(dropped) => {
+            going.extend(dropped);
+            next = retained;
+        }
+        Err(error) => warning = Some(format!("nothing could be dropped: {error}")),
+    }
+    if let Err(error) = next.store(case) {
+        match Manifest::load(case) {
+            // The old one stands: what was made is nobody's.
+            Ok(on_disk) if on_disk != next => {
+                for path in next.segments.iter().flat_map(paths) {
+                    if !manifest
+                        .segments
+                        .iter()
+                        .flat_map(paths)
+                        .any(|old| old == path)
+                    {
+                        let _ = std::fs::remove_file(case.join(path));
+                    }
+                }
+            }
+            // The new one stands, or may: it counts from now on, and is flushed before the log goes.
+            _ => *manifest = next,
+        }
+        return Err(error);
+    }
+    *manifest = next;
+    for path in going {
+        // Readers that still hold the old manifest see it missing, and read the new one.
+        let _ = std::fs::remove_file(case.join(path));
+    }
+    Ok(warning)
+}
 
-/// Learns which requests the newest segments hold.
-pub(super) fn remember_requests(
-    case: &Path,
-    manifest: &Manifest,
-    seen: &mut Seen,
-) -> Result<(), CaseError> {
-    let from = manifest.segments.len().saturating_sub(REMEMBERED_SEGMENTS);
-    for segment in &manifest.segments[from..] {
-        let Some(file) = segment.file(Content::Requests) else {
-            continue;
-        };
-        let path = case.join(&file.path);
-        let bytes = std::fs::read(&path).map_err(CaseError::io("read", path))?;
-        for entry in bytes.chunks_exact(20) {
-            let (mut hash, mut items) = ([0; 16], [0; 4]);
-            hash.copy_from_slice(&entry[..16]);
-            items.copy_from_slice(&entry[16..]);
-            seen.durable(
-                u128::from_le_bytes(hash),
-                u64::from(u32::from_le_bytes(items)),
-            );
+fn paths(segment: &Segment) -> impl Iterator<Item = String> {
+    segment.files.iter().map(|file| file.path.clone())
+}
+
+/// Removes what an attempt to seal a log left: on a full disk it is in the way.
+fn remove_files_of(case: &Path, id: u64) {
+    let Ok(entries) = std::fs::read_dir(case.join("segments")) else {
+        return;
+    };
+    let prefix = format!("{id:010}-");
+    for entry in entries.flatten() {
+        if entry
+            .file_name()
+            .to_str()
+            .is_some_and(|name| name.starts_with(&prefix))
+        {
+            let _ = std::fs::remove_file(entry.path());
         }
     }
-    Ok(())
 }
 
 /// Seals a case: every log becomes a segment, everything is hashed, and the case is read-only from then on.
@@ -178,7 +206,7 @@ pub fn seal_case(
             ..WriterOptions::default()
         },
     )?;
-    writer.close()?;
+    writer.drain()?;
     let shared = &writer.shared;
     let full: Vec<u64> = lock(&shared.sealing).full.iter().copied().collect();
     for (done, id) in full.iter().enumerate() {
@@ -194,10 +222,12 @@ pub fn seal_case(
         std::fs::remove_file(&path).map_err(CaseError::io("remove", path))?;
     }
     let mut manifest = lock(&shared.manifest);
-    manifest.sealed = Some(Seal {
+    let mut sealed = manifest.clone();
+    sealed.sealed = Some(Seal {
         at: wall_clock(),
         hash: manifest.content_hash(),
     });
-    manifest.store(case)?;
-    Ok(manifest.clone())
+    sealed.store(case)?;
+    *manifest = sealed.clone();
+    Ok(sealed)
 }

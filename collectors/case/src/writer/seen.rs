@@ -71,6 +71,19 @@ impl Seen {
         }
     }
 
+    /// Nothing is on its way any more. Returns everybody who waits.
+    pub(super) fn abandon(&mut self) -> Vec<Done> {
+        let mut left = Vec::new();
+        self.requests.retain(|_, state| match state {
+            State::Waiting(waiters) => {
+                left.append(waiters);
+                false
+            }
+            State::Durable { .. } => true,
+        });
+        left
+    }
+
     /// The request did not make it. Returns who else waits for it.
     pub(super) fn forget(&mut self, hash: u128) -> Vec<Done> {
         match self.requests.remove(&hash) {
