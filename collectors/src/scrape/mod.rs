@@ -9,6 +9,7 @@ mod once;
 mod scraper;
 mod target;
 
+pub use convert::{Context, page_to_otlp};
 pub use scraper::{ScrapeOptions, Scraper};
 pub use target::{Target, TargetError};
 

@@ -1,6 +1,6 @@
 //! Scraping on time: one task a target, its first scrape soon and at an offset of its own, the rest at the interval.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -103,7 +103,7 @@ async fn supervise(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) {
     let mut running: BTreeMap<Target, (watch::Sender<bool>, JoinHandle<()>)> = BTreeMap::new();
     let mut leaving: Vec<JoinHandle<()>> = Vec::new();
     let mut registry = shared.options.registry.clone();
-    let mut said: Vec<(String, String)> = Vec::new();
+    let mut said: BTreeSet<(String, String)> = BTreeSet::new();
     while !*stop.borrow_and_update() {
         let snapshot = registry
             .as_mut()
@@ -183,29 +183,28 @@ async fn changed(registry: &mut Option<watch::Receiver<Option<Arc<RegistrySnapsh
 async fn say_unscrapable(
     shared: &Shared,
     without: Vec<(RegistryInstance, String)>,
-    said: &mut Vec<(String, String)>,
+    said: &mut BTreeSet<(String, String)>,
 ) {
-    let keys: Vec<(String, String)> = without
-        .iter()
-        .map(|(instance, reason)| (instance.id.clone(), reason.clone()))
-        .collect();
-    let rows: Vec<ProbeResult> = without
-        .into_iter()
-        .zip(&keys)
-        .filter(|(_, key)| !said.contains(key))
-        .map(|((instance, reason), _)| ProbeResult {
-            at: now(),
-            instance: Some(instance.id),
-            service: Some(instance.name),
-            address: instance.address,
-            check: "metrics".into(),
-            ok: false,
-            status: None,
-            duration_nano: 0,
-            error: Some(format!("not scraped: {reason}")),
-            raw: serde_json::Value::Null,
-        })
-        .collect();
+    let mut keys = BTreeSet::new();
+    let mut rows = Vec::new();
+    for (instance, reason) in without {
+        let key = (instance.id.clone(), reason.clone());
+        if !said.contains(&key) {
+            rows.push(ProbeResult {
+                at: now(),
+                instance: Some(instance.id),
+                service: Some(instance.name),
+                address: instance.address,
+                check: "metrics".into(),
+                ok: false,
+                status: None,
+                duration_nano: 0,
+                error: Some(format!("not scraped: {reason}")),
+                raw: serde_json::Value::Null,
+            });
+        }
+        keys.insert(key);
+    }
     if rows.is_empty()
         || shared
             .delivery

@@ -26,7 +26,7 @@ pub(super) async fn get_json(endpoint: &Endpoint, bounds: &Bounds) -> Result<Val
 }
 
 /// Parses JSON, refusing what would take far more memory than it takes on the wire. Depth is bounded by the parser.
-pub(super) fn parse(body: &[u8]) -> Result<Value, String> {
+pub fn parse(body: &[u8]) -> Result<Value, String> {
     if memchr::memchr2_iter(b',', b'[', body).count() > MAX_VALUES {
         return Err(format!("more than {MAX_VALUES} values"));
     }

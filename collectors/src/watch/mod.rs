@@ -15,7 +15,8 @@ mod snapshots;
 mod source;
 mod watcher;
 
-pub use shop::ShopRegistry;
+pub use fields::parse as parse_json;
+pub use shop::{ShopRegistry, read_events, read_snapshot};
 pub use source::{Answering, EventBatch, RegistrySource, SourceError};
 pub use watcher::{WatchError, WatchOptions, Watcher};
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use case::Nanos;
 use case::signal::{RegistryEvent, RegistryInstance, RegistrySnapshot};
 use serde_json::{Map, Value};
 
@@ -40,35 +41,9 @@ impl RegistrySource for ShopRegistry {
         Box::pin(async move {
             let at = now();
             let document = get_json(&self.snapshot, &self.bounds).await?;
-            let unreadable = |reason| SourceError::Unreadable {
+            read_snapshot(document, at, self.url()).map_err(|reason| SourceError::Unreadable {
                 url: self.snapshot.to_string(),
                 reason,
-            };
-            let Value::Object(mut object) = document else {
-                return Err(unreadable("not an object".to_owned()));
-            };
-            let listed = match object.remove("instances") {
-                Some(Value::Array(listed)) => listed,
-                _ => return Err(unreadable("no array of instances".to_owned())),
-            };
-            if listed.len() > MAX_ROWS {
-                return Err(unreadable(format!("more than {MAX_ROWS} instances")));
-            }
-            let mut instances = Vec::with_capacity(listed.len());
-            for (index, row) in listed.iter().enumerate() {
-                // A snapshot without some of its instances would be read as their absence.
-                let instance = instance(row)
-                    .map_err(|reason| unreadable(format!("instance {}: {reason}", index + 1)))?;
-                instances.push(instance);
-            }
-            instances.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
-            Ok(RegistrySnapshot {
-                at,
-                as_of: moment(&object, "as_of"),
-                registry: self.url(),
-                seq: number(&object, "seq"),
-                config: object.remove("config").unwrap_or(Value::Null),
-                instances,
             })
         })
     }
@@ -95,29 +70,68 @@ impl RegistrySource for ShopRegistry {
                 ..self.bounds
             };
             let document = get_json(&endpoint, &bounds).await?;
-            let listed = rows(document, &["events"]).map_err(|reason| SourceError::Unreadable {
+            read_events(document, &self.url()).map_err(|reason| SourceError::Unreadable {
                 url: endpoint.to_string(),
                 reason,
-            })?;
-            let mut batch = EventBatch::default();
-            for (index, row) in listed.iter().enumerate().take(MAX_ROWS) {
-                match event(row, self.url()) {
-                    Ok(event) => batch.events.push(event),
-                    Err(reason) => batch
-                        .unreadable
-                        .push(format!("event {}: {reason}", index + 1)),
-                }
-            }
-            if listed.len() > MAX_ROWS {
-                batch.unreadable.push(format!(
-                    "{} events beyond the first {MAX_ROWS}",
-                    listed.len() - MAX_ROWS
-                ));
-            }
-            batch.events.sort_by_key(|event| event.seq);
-            Ok(batch)
+            })
         })
     }
+}
+
+/// What `/registry/snapshot` answered. One instance that can't be read refuses it: a snapshot without some of its
+/// instances would be read as their absence.
+pub fn read_snapshot(
+    document: Value,
+    at: Nanos,
+    registry: String,
+) -> Result<RegistrySnapshot, String> {
+    let Value::Object(mut object) = document else {
+        return Err("not an object".to_owned());
+    };
+    let listed = match object.remove("instances") {
+        Some(Value::Array(listed)) => listed,
+        _ => return Err("no array of instances".to_owned()),
+    };
+    if listed.len() > MAX_ROWS {
+        return Err(format!("more than {MAX_ROWS} instances"));
+    }
+    let mut instances = Vec::with_capacity(listed.len());
+    for (index, row) in listed.iter().enumerate() {
+        let instance =
+            instance(row).map_err(|reason| format!("instance {}: {reason}", index + 1))?;
+        instances.push(instance);
+    }
+    instances.sort_by(|a, b| (&a.name, &a.id).cmp(&(&b.name, &b.id)));
+    Ok(RegistrySnapshot {
+        at,
+        as_of: moment(&object, "as_of"),
+        registry,
+        seq: number(&object, "seq"),
+        config: object.remove("config").unwrap_or(Value::Null),
+        instances,
+    })
+}
+
+/// What `/registry/events` answered, in the order of its numbers.
+pub fn read_events(document: Value, registry: &str) -> Result<EventBatch, String> {
+    let listed = rows(document, &["events"])?;
+    let mut batch = EventBatch::default();
+    for (index, row) in listed.iter().enumerate().take(MAX_ROWS) {
+        match event(row, registry.to_owned()) {
+            Ok(event) => batch.events.push(event),
+            Err(reason) => batch
+                .unreadable
+                .push(format!("event {}: {reason}", index + 1)),
+        }
+    }
+    if listed.len() > MAX_ROWS {
+        batch.unreadable.push(format!(
+            "{} events beyond the first {MAX_ROWS}",
+            listed.len() - MAX_ROWS
+        ));
+    }
+    batch.events.sort_by_key(|event| event.seq);
+    Ok(batch)
 }
 
 fn object(row: &Value) -> Result<&Map<String, Value>, String> {

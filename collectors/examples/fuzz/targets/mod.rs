@@ -1,8 +1,11 @@
 //! What there is to feed. One file a target; each checks by itself what must hold of what it decodes.
 
 mod compression;
+mod exposition;
+mod import;
 mod otlp_json;
 mod otlp_protobuf;
+mod registry;
 
 use crate::harness::Target;
 
@@ -11,5 +14,8 @@ pub(crate) fn all() -> Vec<Target> {
         otlp_json::target(),
         otlp_protobuf::target(),
         compression::target(),
+        exposition::target(),
+        import::target(),
+        registry::target(),
     ]
 }

@@ -7,6 +7,8 @@
 mod points;
 mod series;
 
+use std::collections::HashMap;
+
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue};
@@ -17,13 +19,13 @@ use opentelemetry_proto::tonic::metrics::v1::{
 };
 use opentelemetry_proto::tonic::resource::v1::Resource;
 
-use super::exposition::{Family, Kind, Page, Remarks, Sample};
+use super::exposition::{Family, Kind, Page, Remarks, Sample, label_key};
 
 /// The scope of metrics that name none, and of what the scraper measures itself.
 pub(crate) const SCOPE: &str = "casefile.scrape";
 
-/// What is known of a scrape beside its page.
-pub(super) struct Context<'a> {
+/// What is known of a page beside its text.
+pub struct Context<'a> {
     /// When the page was asked for, nanoseconds since 1970: the time of samples that say none.
     pub at: u64,
     pub resource: &'a [(String, String)],
@@ -43,24 +45,42 @@ pub(super) fn request(
     context: &Context<'_>,
     remarks: &mut Remarks,
 ) -> ExportMetricsServiceRequest {
+    let mut request = page_to_otlp(page, context, remarks);
+    let own = request
+        .resource_metrics
+        .first_mut()
+        .and_then(|resource| resource.scope_metrics.first_mut());
+    if let Some(own) = own {
+        own.metrics.extend(own_metrics(measured, context.at));
+    }
+    request
+}
+
+/// A page as OTLP. The first scope is the one of metrics that name none.
+pub fn page_to_otlp(
+    page: &Page,
+    context: &Context<'_>,
+    remarks: &mut Remarks,
+) -> ExportMetricsServiceRequest {
     let mut resource: Vec<(String, String)> = context.resource.to_vec();
     let mut scopes: Vec<ScopeMetrics> = vec![scope(&[])];
+    let mut places: HashMap<String, usize> = HashMap::from([(String::new(), 0)]);
     for family in &page.families {
         if is_target_info(family) {
             describe_resource(family, &mut resource);
             continue;
         }
-        for (labels, samples) in by_scope(&family.samples) {
-            let metrics = points::metrics(family, &samples, context.at, remarks);
-            let wanted = scope(&labels);
-            match scopes.iter_mut().find(|known| known.scope == wanted.scope) {
+        for part in by_scope(&family.samples) {
+            let metrics = points::metrics(family, &part.samples, context.at, remarks);
+            let place = *places.entry(part.key).or_insert(scopes.len());
+            match scopes.get_mut(place) {
                 Some(known) => known.metrics.extend(metrics),
-                None => scopes.push(ScopeMetrics { metrics, ..wanted }),
+                None => scopes.push(ScopeMetrics {
+                    metrics,
+                    ..scope(&part.labels)
+                }),
             }
         }
-    }
-    if let Some(own) = scopes.first_mut() {
-        own.metrics.extend(own_metrics(measured, context.at));
     }
     ExportMetricsServiceRequest {
         resource_metrics: vec![ResourceMetrics {
@@ -120,9 +140,13 @@ fn is_target_info(family: &Family) -> bool {
     )
 }
 
-/// What the scraper knows of a target stands above what the target says of itself.
+/// What the scraper knows of a target stands above what the target says of itself. One sample is enough for that.
 fn describe_resource(family: &Family, resource: &mut Vec<(String, String)>) {
-    for (name, value) in family.samples.iter().flat_map(|sample| &sample.labels) {
+    let labels = family
+        .samples
+        .first()
+        .map_or(&[][..], |sample| &sample.labels);
+    for (name, value) in labels {
         if !matches!(name.as_str(), "job" | "instance")
             && !resource.iter().any(|(known, _)| known == name)
         {
@@ -131,16 +155,21 @@ fn describe_resource(family: &Family, resource: &mut Vec<(String, String)>) {
     }
 }
 
-type ScopeLabels = Vec<(String, String)>;
-
 fn is_scope_label(name: &str) -> bool {
     name.starts_with("otel_scope_")
 }
 
+/// The samples of a family that name the same scope.
+struct ScopePart<'a> {
+    key: String,
+    labels: Vec<(String, String)>,
+    samples: Vec<&'a Sample>,
+}
+
 /// The samples of a family apart by the scope their labels name. Nearly always there is one.
-fn by_scope(samples: &[Sample]) -> Vec<(ScopeLabels, Vec<&Sample>)> {
-    let mut scopes: Vec<(ScopeLabels, Vec<&Sample>)> = Vec::new();
-    let mut places: std::collections::HashMap<String, usize> = std::collections::HashMap::new();
+fn by_scope(samples: &[Sample]) -> Vec<ScopePart<'_>> {
+    let mut parts: Vec<ScopePart<'_>> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
     for sample in samples {
         let labels = || {
             sample
@@ -148,16 +177,21 @@ fn by_scope(samples: &[Sample]) -> Vec<(ScopeLabels, Vec<&Sample>)> {
                 .iter()
                 .filter(|(name, _)| is_scope_label(name))
         };
-        let key = super::exposition::label_key(
-            labels().map(|(name, value)| (name.as_str(), value.as_str())),
-        );
-        let place = *places.entry(key).or_insert(scopes.len());
-        match scopes.get_mut(place) {
-            Some((_, members)) => members.push(sample),
-            None => scopes.push((labels().cloned().collect(), vec![sample])),
+        let key = label_key(labels().map(|(name, value)| (name.as_str(), value.as_str())));
+        let place = places.get(&key).copied().unwrap_or(parts.len());
+        match parts.get_mut(place) {
+            Some(part) => part.samples.push(sample),
+            None => {
+                places.insert(key.clone(), place);
+                parts.push(ScopePart {
+                    key,
+                    labels: labels().cloned().collect(),
+                    samples: vec![sample],
+                });
+            }
         }
     }
-    scopes
+    parts
 }
 
 fn scope(labels: &[(String, String)]) -> ScopeMetrics {

@@ -340,3 +340,19 @@ fn times_otlp_cannot_hold_are_left_out_and_told() {
         ["line 2: left out: its time is outside 1970 to 2554"]
     );
 }
+
+#[test]
+fn as_many_scopes_as_samples_take_time_in_proportion() {
+    let mut page = String::from("# TYPE g gauge\n");
+    for index in 0..40_000 {
+        page.push_str(&format!("g{{otel_scope_name=\"lib{index}\"}} 1\n"));
+    }
+    for index in 0..2_000 {
+        page.push_str(&format!("target_info{{label{index}=\"x\"}} 1\n"));
+    }
+    let page = parse(Format::Classic, page.as_bytes(), &Limits::default()).unwrap();
+    let (request, _) = convert(&page);
+    let resource = &request.resource_metrics[0];
+    assert_eq!(resource.scope_metrics.len(), 40_001);
+    assert_eq!(resource.resource.as_ref().unwrap().attributes.len(), 3);
+}

@@ -15,10 +15,11 @@ impl Choices {
 }
 
 const PAGES: &[&str] = &[
-    "# TYPE a counter\n# HELP a h\na_total{x=\"1\"} 1 1.5 # {trace_id=\"ab\"} 0.5 2\na_created{x=\"1\"} 1.2 1.5\n# EOF\n",
-    "# TYPE a histogram\na_bucket{le=\"1.0\"} 0 # {} 1\na_bucket{le=\"+Inf\"} 3\na_count 3\na_sum 2\n# TYPE b gaugehistogram\nb_bucket{le=\"-1\"} 1\nb_bucket{le=\"+Inf\"} 2\nb_gcount 2\nb_gsum -5\n# EOF\n",
-    "# TYPE a summary\na{quantile=\"0.5\"} 1\na_count 4\na_sum 5\n# TYPE s stateset\ns{s=\"on\"} 1\ns{s=\"off\"} 0\n# TYPE i info\ni_info{v=\"1\"} 1\n# EOF\n",
-    "# TYPE \"a.b\" counter\n{\"a.b_total\",\"x y\"=\"z\\\\\\n\\\"é\"} 1\nplain NaN 17\n# EOF\n",
+    include_str!("../corpus/counter.om"),
+    include_str!("../corpus/histograms.om"),
+    include_str!("../corpus/summary_states_info.om"),
+    include_str!("../corpus/quoted.txt"),
+    include_str!("../corpus/shop.txt"),
 ];
 
 const PIECES: &[&[u8]] = &[
@@ -105,7 +106,7 @@ fn no_page_breaks_the_readers_or_the_converter() {
         }
     }
     assert!(
-        read > 2_000 && refused > 5_000,
+        read > 1_000 && refused > 5_000,
         "both ways were taken: {read} read, {refused} refused"
     );
 }
