@@ -25,7 +25,7 @@ pub fn write(
     std::fs::create_dir_all(folder)?;
     let scratch = Scratch(folder.join(format!(".{}.case", std::process::id())));
     let writer = CaseWriter::open(&scratch.0, WriterOptions::default())?;
-    let mut append = |signal: Signal, payload: Bytes| loop {
+    let append = |signal: Signal, payload: Bytes| loop {
         match writer.append(signal, payload.clone()) {
             Ok(receipt) if receipt.rejected > 0 => {
                 let reason = receipt.message.unwrap_or_default();

@@ -12,10 +12,10 @@ use super::report::{BadRecord, PREVIEW_ROWS, Place, Report, SHOWN_BAD_RECORDS};
 use super::{ImportError, Progress};
 use crate::export::otlp::{encode_logs, encode_metrics, encode_spans};
 
-/// Rows to a request. Large enough to pay for a flush, small enough to hold.
-const ROWS: usize = 1024;
+/// Rows to a request: small enough to hold, large enough that waiting for each flush doesn't set the pace.
+const ROWS: usize = 8_192;
 /// Bytes of requests that are sent together.
-const TOGETHER: usize = 256 << 10;
+const TOGETHER: usize = 2 << 20;
 /// How often a busy case is asked again before the import gives up.
 const PATIENCE: u32 = 600;
 
@@ -32,9 +32,15 @@ pub(super) struct Batch<'a> {
     logs: Vec<LogRecord>,
     points: Vec<MetricPoint>,
     /// Requests of the input that wait to be sent together, by signal.
-    waiting: [Vec<Part>; 3],
+    waiting: [Waiting; 3],
     previewed: [usize; 3],
     pub(super) report: Report,
+}
+
+#[derive(Default)]
+struct Waiting {
+    parts: Vec<Part>,
+    bytes: usize,
 }
 
 /// A request as it stood in the input.
@@ -133,13 +139,13 @@ impl<'a> Batch<'a> {
         place: Place,
     ) -> Result<(), ImportError> {
         let waiting = &mut self.waiting[slot(signal)];
-        waiting.push(Part {
+        waiting.bytes += payload.len();
+        waiting.parts.push(Part {
             payload,
             items,
             place,
         });
-        let bytes: usize = waiting.iter().map(|part| part.payload.len()).sum();
-        if bytes >= TOGETHER || waiting.len() >= ROWS {
+        if waiting.bytes >= TOGETHER || waiting.parts.len() >= ROWS {
             self.send_waiting(signal)
         } else {
             Ok(())
@@ -147,7 +153,7 @@ impl<'a> Batch<'a> {
     }
 
     fn send_waiting(&mut self, signal: Signal) -> Result<(), ImportError> {
-        let parts = std::mem::take(&mut self.waiting[slot(signal)]);
+        let parts = std::mem::take(&mut self.waiting[slot(signal)]).parts;
         let items = parts.iter().map(|part| part.items).sum();
         if parts.is_empty() {
             return Ok(());

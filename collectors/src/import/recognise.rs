@@ -229,6 +229,9 @@ fn names(object: &[u8], mut each: impl FnMut(&str, &[u8])) -> Vec<String> {
     names
 }
 
+/// How much of the head is looked at for lines.
+pub(super) const LOOK_BYTES: usize = 256 << 10;
+
 pub(super) const OTLP_KEYS: [&str; 6] = [
     "resourceSpans",
     "resource_spans",
@@ -297,6 +300,8 @@ fn array(text: &[u8]) -> Result<Format, Unrecognised> {
 
 fn lines(text: &[u8]) -> Result<Format, Unrecognised> {
     const LOOK: usize = 20;
+    // Header rows of a few hundred columns fit; more is no help.
+    let text = &text[..text.len().min(LOOK_BYTES)];
     let shown = String::from_utf8_lossy(text);
     let lines: Vec<&str> = shown
         .lines()

@@ -7,6 +7,7 @@ mod rows;
 mod split;
 
 use super::batch::Batch;
+use super::recognise::LOOK_BYTES;
 use super::report::Place;
 use super::stream::Text;
 use super::{AtLine, ImportError, Options, Stop};
@@ -71,7 +72,8 @@ pub(super) fn import(
 
 fn by_header(head: &[u8]) -> Result<Mapping, MappingError> {
     const LOOK: usize = 8;
-    let text = String::from_utf8_lossy(head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head));
+    let head = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head);
+    let text = String::from_utf8_lossy(&head[..head.len().min(LOOK_BYTES)]);
     let lines: Vec<&str> = text
         .lines()
         .filter(|line| !line.trim().is_empty())

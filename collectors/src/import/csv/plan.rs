@@ -10,6 +10,8 @@ use ::case::model::{Attributes, Origin, Resource, Scope, Value};
 use super::mapping::{FieldName, FieldSpec, Mapping, MappingError};
 use super::split::Record;
 use crate::import::any::Any;
+use crate::import::cut::object_entries;
+use crate::import::json_reason;
 use crate::import::logs::{fields, stamp};
 use crate::import::report::{Mapped, clip};
 
@@ -167,7 +169,7 @@ impl Plan {
         match self.text(name, record)? {
             Some(text) => serde_json::from_str::<Any>(&text)
                 .map(|any| any.0)
-                .map_err(|error| format!("{name:?}: {}", crate::import::json_reason(&error))),
+                .map_err(|error| format!("{name:?}: {}", json_reason(&error))),
             None => Ok(Value::Empty),
         }
     }
@@ -257,15 +259,9 @@ impl Column {
         }
         let mut text = Cow::Borrowed(cell);
         if let Some(field) = &spec.json_field {
-            let mut object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(cell)
-                .map_err(|error| {
-                    format!("{}: {}", spec.column, crate::import::json_reason(&error))
-                })?;
-            text = match object.remove(field) {
-                Some(serde_json::Value::String(text)) => Cow::Owned(text),
-                Some(other) => Cow::Owned(other.to_string()),
-                None => return Err(format!("{} has no field {}", spec.column, clip(field))),
-            };
+            text = Cow::Owned(
+                json_field(cell, field).map_err(|reason| format!("{}: {reason}", spec.column))?,
+            );
         }
         if spec.trim {
             text = match text {
@@ -291,6 +287,20 @@ impl Column {
             return Ok(level_word(&text).map(|word| Cow::Owned(word.to_owned())));
         }
         Ok(Some(text))
+    }
+}
+
+/// One field of a JSON object, texts without their quotes. Only that field is read: rows are mostly made of others.
+fn json_field(object: &str, field: &str) -> Result<String, String> {
+    let entries = object_entries(object.as_bytes())?;
+    let (_, value) = entries
+        .iter()
+        .find(|(key, _)| *key == field.as_bytes())
+        .ok_or_else(|| format!("no field {}", clip(field)))?;
+    match serde_json::from_slice::<serde_json::Value>(value) {
+        Ok(serde_json::Value::String(text)) => Ok(text),
+        Ok(other) => Ok(other.to_string()),
+        Err(error) => Err(json_reason(&error)),
     }
 }
 

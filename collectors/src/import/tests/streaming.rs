@@ -49,7 +49,7 @@ impl Read for Generated {
 
 const PIECES: u64 = 60_000;
 /// More than the head, the read-ahead and a request of rows; far less than the input.
-const MOST_AHEAD: u64 = 6 << 20;
+const MOST_AHEAD: u64 = 8 << 20;
 
 /// Imports a generated input and watches how far reading runs ahead of what has come out.
 fn watch(make: impl FnMut(u64) -> Option<Vec<u8>> + 'static) -> (Report, u64) {
