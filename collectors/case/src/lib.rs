@@ -18,6 +18,7 @@ pub mod receipt;
 mod segment;
 pub mod signal;
 pub mod skeleton;
+pub mod sql;
 pub mod time;
 pub mod wire;
 pub mod writer;

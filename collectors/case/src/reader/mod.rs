@@ -184,11 +184,26 @@ impl Case {
             .clone()
     }
 
-    fn note(&self, what: String) {
+    pub(crate) fn note(&self, what: String) {
         let mut damage = self.damage.lock().unwrap_or_else(PoisonError::into_inner);
         if !damage.contains(&what) {
             damage.push(what);
         }
+    }
+
+    /// The same view of the case, for a reader that must own it. What it finds damaged it notes for itself.
+    pub(crate) fn twin(&self) -> Case {
+        Case {
+            path: self.path.clone(),
+            manifest: self.manifest.clone(),
+            live: self.live.clone(),
+            damage: Mutex::default(),
+        }
+    }
+
+    /// Bytes that are in logs and not in segments yet.
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.live.iter().map(|log| log.len).sum()
     }
 
     /// Opens the files of one content in every segment the window touches. A file that is gone was dropped by
@@ -281,7 +296,7 @@ fn snapshot(path: &Path) -> Result<(Manifest, Vec<LiveLog>), CaseError> {
 
 impl Case {
     /// A reader for every live log, each up to where it was looked at.
-    fn open_live(&self) -> Result<Vec<LogReader>, CaseError> {
+    pub(crate) fn open_live(&self) -> Result<Vec<LogReader>, CaseError> {
         let mut readers = Vec::new();
         for log in &self.live {
             match LogReader::of(log.path.clone(), Arc::clone(&log.file), log.len) {

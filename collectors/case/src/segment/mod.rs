@@ -14,7 +14,7 @@ mod parquet;
 pub(crate) mod read;
 mod spans;
 pub(crate) mod trace_index;
-mod watched;
+pub(crate) mod watched;
 
 pub(crate) use build::{Built, SegmentBuilder, build};
 pub(crate) use parquet::Written;

@@ -34,11 +34,76 @@ const SCHEMA: &str = "message rows {
 }";
 
 /// What a row is found by.
-struct Key<'a> {
-    at: Nanos,
-    subject: &'a str,
-    kind: &'a str,
-    order_id: Option<&'a str>,
+pub(crate) struct Key<'a> {
+    pub(crate) at: Nanos,
+    pub(crate) subject: &'a str,
+    pub(crate) kind: &'a str,
+    pub(crate) order_id: Option<&'a str>,
+}
+
+/// Calls `each` with every row of JSON lines: what it is found by, and the line.
+pub(crate) fn each_row(
+    signal: Signal,
+    payload: &[u8],
+    mut each: impl FnMut(Key<'_>, &[u8]),
+) -> Result<(), &'static str> {
+    for line in payload.split(|byte| *byte == b'\n') {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            continue;
+        }
+        match signal {
+            Signal::RegistrySnapshots => read(line).map(|row: RegistrySnapshot| {
+                let key = Key {
+                    at: row.at,
+                    subject: &row.registry,
+                    kind: "snapshot",
+                    order_id: None,
+                };
+                each(key, line);
+            }),
+            Signal::RegistryEvents => read(line).map(|row: RegistryEvent| {
+                let key = Key {
+                    at: row.at,
+                    subject: &row.id,
+                    kind: &row.kind,
+                    order_id: None,
+                };
+                each(key, line);
+            }),
+            Signal::Probes => read(line).map(|row: ProbeResult| {
+                let key = Key {
+                    at: row.at,
+                    subject: row.instance.as_deref().unwrap_or(&row.address),
+                    kind: &row.check,
+                    order_id: None,
+                };
+                each(key, line);
+            }),
+            Signal::Journal => read(line).map(|row: JournalRecord| {
+                let key = Key {
+                    at: row.at,
+                    subject: &row.saga_id,
+                    kind: &row.kind,
+                    order_id: row.order_id.as_deref(),
+                };
+                each(key, line);
+            }),
+            _ => read(line).map(|row: LedgerRow| {
+                let key = Key {
+                    at: row.at,
+                    subject: &row.key,
+                    kind: &row.ledger,
+                    order_id: row.order_id.as_deref(),
+                };
+                each(key, line);
+            }),
+        }?;
+    }
+    Ok(())
+}
+
+fn read<T: DeserializeOwned>(line: &[u8]) -> Result<T, &'static str> {
+    serde_json::from_slice(line).map_err(|_| "the line is no such row")
 }
 
 impl WatchedTable {
@@ -72,60 +137,14 @@ impl WatchedTable {
 
     /// Takes JSON lines.
     pub(super) fn push(&mut self, payload: &[u8]) -> Result<(), &'static str> {
-        for line in payload.split(|byte| *byte == b'\n') {
-            if line.iter().all(u8::is_ascii_whitespace) {
-                continue;
-            }
-            match self.signal {
-                Signal::RegistrySnapshots => self.row(line, |row: &RegistrySnapshot| Key {
-                    at: row.at,
-                    subject: &row.registry,
-                    kind: "snapshot",
-                    order_id: None,
-                }),
-                Signal::RegistryEvents => self.row(line, |row: &RegistryEvent| Key {
-                    at: row.at,
-                    subject: &row.id,
-                    kind: &row.kind,
-                    order_id: None,
-                }),
-                Signal::Probes => self.row(line, |row: &ProbeResult| Key {
-                    at: row.at,
-                    subject: row.instance.as_deref().unwrap_or(&row.address),
-                    kind: &row.check,
-                    order_id: None,
-                }),
-                Signal::Journal => self.row(line, |row: &JournalRecord| Key {
-                    at: row.at,
-                    subject: &row.saga_id,
-                    kind: &row.kind,
-                    order_id: row.order_id.as_deref(),
-                }),
-                _ => self.row(line, |row: &LedgerRow| Key {
-                    at: row.at,
-                    subject: &row.key,
-                    kind: &row.ledger,
-                    order_id: row.order_id.as_deref(),
-                }),
-            }?;
-        }
-        Ok(())
-    }
-
-    fn row<T: DeserializeOwned>(
-        &mut self,
-        line: &[u8],
-        key: impl for<'a> Fn(&'a T) -> Key<'a>,
-    ) -> Result<(), &'static str> {
-        let row: T = serde_json::from_slice(line).map_err(|_| "the line is no such row")?;
-        let key = key(&row);
-        self.at.push(key.at.0);
-        self.subject.push(self.texts.intern(key.subject.as_bytes()));
-        self.kind.push(self.texts.intern(key.kind.as_bytes()));
-        self.order_id
-            .push(self.texts.intern(key.order_id.unwrap_or("").as_bytes()));
-        self.row.push(self.texts.intern(line));
-        Ok(())
+        each_row(self.signal, payload, |key, line| {
+            self.at.push(key.at.0);
+            self.subject.push(self.texts.intern(key.subject.as_bytes()));
+            self.kind.push(self.texts.intern(key.kind.as_bytes()));
+            self.order_id
+                .push(self.texts.intern(key.order_id.unwrap_or("").as_bytes()));
+            self.row.push(self.texts.intern(line));
+        })
     }
 
     pub(super) fn write(&self, path: &Path) -> Result<Written, CaseError> {

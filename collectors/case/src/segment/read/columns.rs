@@ -1,7 +1,7 @@
 //! Columns that span several leaves: lists, maps, and lists of maps, one page of each.
 
 use super::decode::{Page, PageValues, TextPage};
-use super::table::{Cursor, TableReader};
+use super::table::{Cursor, CursorSource};
 use crate::CaseError;
 use crate::model::{Attributes, Value};
 
@@ -43,8 +43,8 @@ pub(crate) struct ListPage {
 }
 
 impl<'a> ListCursor<'a> {
-    pub(crate) fn open(table: &'a TableReader, column: &str) -> Result<Self, CaseError> {
-        Ok(ListCursor(table.cursor(column, 0)?))
+    pub(crate) fn open(table: impl CursorSource<'a>, column: &str) -> Result<Self, CaseError> {
+        Ok(ListCursor(table.open_cursor(column, 0)?))
     }
 
     pub(crate) fn page(&mut self, page: usize) -> Result<ListPage, CaseError> {
@@ -112,14 +112,14 @@ pub(crate) struct MapPage {
 impl<'a> MapCursor<'a> {
     /// `types` names the column of letters; without it every value reads as text.
     pub(crate) fn open(
-        table: &'a TableReader,
+        table: impl CursorSource<'a>,
         column: &str,
         types: Option<&str>,
     ) -> Result<Self, CaseError> {
         Ok(MapCursor {
-            keys: table.cursor(column, 0)?,
-            values: table.cursor(column, 1)?,
-            types: types.map(|types| table.cursor(types, 0)).transpose()?,
+            keys: table.open_cursor(column, 0)?,
+            values: table.open_cursor(column, 1)?,
+            types: types.map(|types| table.open_cursor(types, 0)).transpose()?,
         })
     }
 
@@ -147,14 +147,7 @@ impl MapPage {
         )
     }
 
-    /// The text under a key, as it is stored.
-    pub(crate) fn get(&self, row: usize, key: &[u8]) -> Option<&[u8]> {
-        range(&self.starts, row)
-            .find(|at| self.keys.get(*at) == key)
-            .map(|at| self.values.get(at))
-    }
-
-    /// Key and value, as they are stored.
+    /// Key, value and letter, as they are stored.
     pub(crate) fn pairs(&self, row: usize) -> impl Iterator<Item = (&[u8], &[u8], u8)> {
         let letters = self.types.get(row);
         range(&self.starts, row).enumerate().map(move |(i, at)| {
@@ -185,14 +178,14 @@ pub(crate) struct NestedPage {
 
 impl<'a> NestedCursor<'a> {
     pub(crate) fn open(
-        table: &'a TableReader,
+        table: impl CursorSource<'a>,
         column: &str,
         types: &str,
     ) -> Result<Self, CaseError> {
         Ok(NestedCursor {
-            keys: table.cursor(column, 0)?,
-            values: table.cursor(column, 1)?,
-            types: table.cursor(types, 0)?,
+            keys: table.open_cursor(column, 0)?,
+            values: table.open_cursor(column, 1)?,
+            types: table.open_cursor(types, 0)?,
         })
     }
 

@@ -23,6 +23,11 @@ impl TextArena {
         })
     }
 
+    /// The number of the first text that reads like this one.
+    pub(crate) fn find(&self, text: &[u8]) -> Option<u32> {
+        (0..self.places.len() as u32).find(|number| self.get(*number) == text)
+    }
+
     /// A dictionary page: each text behind its length.
     pub(super) fn plain(bytes: Bytes, count: usize) -> Result<TextArena, &'static str> {
         let mut places = Vec::with_capacity(count.min(bytes.len() / 4));

@@ -7,6 +7,6 @@ mod decode;
 pub(crate) mod rows;
 mod table;
 
-pub(crate) use columns::NestedPage;
-pub(crate) use decode::TextPage;
-pub(crate) use table::{Cursor, TableReader};
+pub(crate) use columns::{ListCursor, ListPage, MapCursor, MapPage, NestedCursor, NestedPage};
+pub(crate) use decode::{PageValues, TextArena, TextPage};
+pub(crate) use table::{Cursor, CursorSource, TableReader};

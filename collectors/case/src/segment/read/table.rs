@@ -151,6 +151,10 @@ impl TableReader {
 
     /// A cursor over the `nth` leaf of a top-level column.
     pub(crate) fn cursor(&self, column: &str, nth: usize) -> Result<Cursor<'_>, CaseError> {
+        Cursor::open(Held::Borrowed(self), column, nth)
+    }
+
+    fn leaf(&self, column: &str, nth: usize) -> Result<usize, CaseError> {
         let leaf = self
             .leaves
             .get(column)
@@ -159,64 +163,118 @@ impl TableReader {
         if self.rows == 0 {
             return Err(self.damaged("the file has no rows"));
         }
-        let group = self.metadata.row_group(0);
-        let descriptor = group.column(leaf).column_descr();
-        let layout = Layout {
-            physical: descriptor.physical_type(),
-            max_repetition: descriptor.max_rep_level() as u8,
-            max_definition: descriptor.max_def_level() as u8,
-        };
         if self.first_rows(leaf).as_ref() != Some(&self.page_rows) {
             return Err(self.damaged(format!(
                 "pages of column {column} do not line up with the others"
             )));
         }
+        Ok(leaf)
+    }
+
+    /// The pages of a leaf, from the first on.
+    fn pages_of(&self, leaf: usize) -> Result<SerializedPageReader<Positioned>, CaseError> {
         let locations = self
             .metadata
             .page_index()
             .and_then(|index| index.offset_index(0, leaf))
             .map(|index| index.page_locations().clone());
-        let pages = SerializedPageReader::new(
+        SerializedPageReader::new(
             Arc::clone(&self.file),
-            group.column(leaf),
+            self.metadata.row_group(0).column(leaf),
             self.rows,
             locations,
         )
-        .map_err(|error| self.damaged(error.to_string()))?;
-        Ok(Cursor {
-            table: self,
-            column: column.to_owned(),
-            layout,
-            pages,
-            dictionary: None,
-            next: 0,
-        })
+        .map_err(|error| self.damaged(error.to_string()))
     }
 }
 
-/// Walks the pages of one column, forwards.
+/// What cursors are opened on: a borrowed file, or one that its cursors keep open.
+pub(crate) trait CursorSource<'a>: Copy {
+    fn open_cursor(self, column: &str, nth: usize) -> Result<Cursor<'a>, CaseError>;
+}
+
+impl<'a> CursorSource<'a> for &'a TableReader {
+    fn open_cursor(self, column: &str, nth: usize) -> Result<Cursor<'a>, CaseError> {
+        self.cursor(column, nth)
+    }
+}
+
+impl CursorSource<'static> for &Arc<TableReader> {
+    fn open_cursor(self, column: &str, nth: usize) -> Result<Cursor<'static>, CaseError> {
+        Cursor::open(Held::Shared(Arc::clone(self)), column, nth)
+    }
+}
+
+enum Held<'a> {
+    Borrowed(&'a TableReader),
+    Shared(Arc<TableReader>),
+}
+
+impl std::ops::Deref for Held<'_> {
+    type Target = TableReader;
+
+    fn deref(&self) -> &TableReader {
+        match self {
+            Held::Borrowed(table) => table,
+            Held::Shared(table) => table,
+        }
+    }
+}
+
+/// Walks the pages of one column. Forwards is cheap; going back begins at the first page again.
 pub(crate) struct Cursor<'a> {
-    table: &'a TableReader,
+    table: Held<'a>,
     column: String,
+    leaf: usize,
     layout: Layout,
     pages: SerializedPageReader<Positioned>,
     dictionary: Option<Arc<TextArena>>,
     next: usize,
 }
 
-impl Cursor<'_> {
+impl<'a> Cursor<'a> {
+    fn open(table: Held<'a>, column: &str, nth: usize) -> Result<Cursor<'a>, CaseError> {
+        let leaf = table.leaf(column, nth)?;
+        let descriptor = table.metadata.row_group(0).column(leaf).column_descr();
+        let layout = Layout {
+            physical: descriptor.physical_type(),
+            max_repetition: descriptor.max_rep_level() as u8,
+            max_definition: descriptor.max_def_level() as u8,
+        };
+        let pages = table.pages_of(leaf)?;
+        Ok(Cursor {
+            table,
+            column: column.to_owned(),
+            leaf,
+            layout,
+            pages,
+            dictionary: None,
+            next: 0,
+        })
+    }
+
     fn damaged(&self, reason: &str) -> CaseError {
         self.table
             .damaged(format!("column {}: {reason}", self.column))
     }
 
-    /// Page number `page`, which must not lie behind what was read.
+    /// Page number `page`.
     pub(crate) fn page(&mut self, page: usize) -> Result<Page, CaseError> {
+        if page < self.next {
+            self.pages = self.table.pages_of(self.leaf)?;
+            self.next = 0;
+        }
         loop {
             let peeked = self.pages.peek_next_page();
             let Some(peeked) = peeked.map_err(|error| self.damaged(&error.to_string()))? else {
                 return Err(self.damaged("a page is missing"));
             };
+            if peeked.is_dict && self.dictionary.is_some() {
+                self.pages
+                    .skip_next_page()
+                    .map_err(|error| self.damaged(&error.to_string()))?;
+                continue;
+            }
             if !peeked.is_dict && self.next < page {
                 self.pages
                     .skip_next_page()
