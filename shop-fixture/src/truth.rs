@@ -22,9 +22,8 @@ pub fn append(run_dir: &Path, line: &Value) {
 }
 
 /// A behaviour string that came in at the gateway.
-pub fn behaviour_seen(rt: &Rt, text: &str) {
-    append(
-        &rt.config.run_dir,
-        &json!({ "at": rfc3339(rt.clock.now()), "what": "behaviour", "behaviour": text }),
-    );
+pub fn behaviour_seen(rt: &Rt, text: &str, trace_id: &str) {
+    let at = rfc3339(rt.clock.now());
+    let line = json!({ "at": at, "what": "behaviour", "behaviour": text, "trace_id": trace_id });
+    append(&rt.config.run_dir, &line);
 }

@@ -190,8 +190,8 @@ async fn start(
             rate: args.rate,
             duration: None,
             seed: args.seed,
-            behaviour: None,
             run_id,
+            ..LoadOptions::new(String::new())
         },
         stopping,
     ));

@@ -1,20 +1,28 @@
-//! Owns the load generator: it goes through the gateway like any client, with root spans of its own.
+//! Owns the load generator: it goes through the gateway like any client, with root spans of its own. `patterns` says how
+//! fast, `journeys` what is done, `client` how one request is made.
+
+mod client;
+pub mod journeys;
+pub mod patterns;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use serde_json::json;
 use tokio::sync::{Semaphore, watch};
 
 use crate::clock::Clock;
+use crate::context::{Context, in_span};
 use crate::error::ShopError;
-use crate::propagation::{self, Baggage};
 use crate::rng::Rng;
 use crate::telemetry::{Identity, Kind, Telemetry};
+use client::Client;
+pub use journeys::Mix;
+pub use patterns::Pattern;
 
-/// Requests in flight beyond this are not started: an overloaded shop must not grow the generator.
-const MAX_IN_FLIGHT: usize = 200;
-const TIMEOUT: Duration = Duration::from_secs(35);
+/// Journeys in progress beyond this are not begun: an overloaded shop must not grow the generator.
+const MAX_IN_FLIGHT: usize = 400;
+/// How long journeys may take to end once no more are begun.
+const LAST_CALL: Duration = Duration::from_secs(40);
 
 #[derive(Debug, Clone)]
 pub struct LoadOptions {
@@ -28,15 +36,38 @@ pub struct LoadOptions {
     pub seed: u64,
     pub behaviour: Option<String>,
     pub run_id: String,
+    pub mix: Mix,
+    pub pattern: Pattern,
+    pub time_scale: f64,
+}
+
+impl LoadOptions {
+    /// Steady checkouts at the usual rate.
+    #[must_use]
+    pub fn new(gateway: String) -> Self {
+        Self {
+            gateway,
+            otlp_endpoint: None,
+            rate: 16.0,
+            duration: None,
+            seed: 0,
+            behaviour: None,
+            run_id: String::new(),
+            mix: Mix::default(),
+            pattern: Pattern::default(),
+            time_scale: 1.0,
+        }
+    }
 }
 
 /// What came of it.
 #[derive(Debug, Clone, Default, PartialEq, serde::Serialize)]
 pub struct LoadReport {
+    /// Requests sent.
     pub sent: u64,
     /// Answers by HTTP status; 0 stands for none at all.
     pub by_status: std::collections::BTreeMap<u16, u64>,
-    /// Steps left out because too many were in flight.
+    /// Journeys left out because too many were in progress.
     pub skipped: u64,
     pub p50_ms: f64,
     pub p95_ms: f64,
@@ -55,63 +86,71 @@ pub async fn run(
             allowed: "more than 0 and up to 10000 steps a second".to_owned(),
         });
     }
+    let clock = Arc::new(Clock::new(1.0));
     let telemetry = Telemetry::start(
         identity(&options),
-        Arc::new(Clock::new(1.0)),
+        clock,
         options.otlp_endpoint.as_deref(),
         None,
     )?;
-    let client = crate::call::http_client();
+    let client = Client::new(telemetry.clone(), options.clone());
     let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
-    let (results, mut finished) = tokio::sync::mpsc::unbounded_channel();
     let mut rng = Rng::new(options.seed);
-    let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / options.rate));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
     let started = Instant::now();
-    let mut report = LoadReport::default();
+    let mut skipped = 0;
+    let mut next = tokio::time::Instant::now();
     loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = crate::server::stopped(&mut stop) => break,
-        }
-        if options
-            .duration
-            .is_some_and(|duration| started.elapsed() >= duration)
-        {
+        let elapsed = started.elapsed();
+        if options.duration.is_some_and(|duration| elapsed >= duration) {
             break;
         }
+        // The interval follows the present rate, but a rate near zero must still be looked at again soon.
+        let rate = options
+            .pattern
+            .rate_at(options.rate, elapsed, options.time_scale)
+            / options.mix.mean_steps();
+        let interval = Duration::from_secs_f64((1.0 / rate.max(1e-3)).min(1.0));
+        // After a stall the schedule begins anew instead of catching up in one burst.
+        next = (next + interval).max(tokio::time::Instant::now() - Duration::from_secs(1));
+        tokio::select! {
+            () = tokio::time::sleep_until(next) => {}
+            () = crate::server::stopped(&mut stop) => break,
+        }
+        if rate < 1.0 && !rng.chance(rate * interval.as_secs_f64()) {
+            continue;
+        }
+        let journey_rng = Rng::new(rng.next_u64());
+        let journey = options.mix.draw(&mut rng);
         let Ok(slot) = Arc::clone(&slots).try_acquire_owned() else {
-            report.skipped += 1;
+            skipped += 1;
             continue;
         };
-        report.sent += 1;
-        let user = format!("user-{:03}", rng.below(100));
-        let (telemetry, client, results) = (telemetry.clone(), client.clone(), results.clone());
-        let options = options.clone();
+        let (client, mix) = (Arc::clone(&client), options.mix);
         tokio::spawn(async move {
-            let outcome = checkout(&telemetry, &client, &options, &user).await;
+            visit(&client, mix, journey, journey_rng).await;
             drop(slot);
-            // Nobody listens any more once the report is written.
-            let _ = results.send(outcome);
         });
     }
-    drop(results);
-    let mut times = Vec::new();
-    let deadline = tokio::time::Instant::now() + TIMEOUT;
-    while let Ok(Some((status, took))) = tokio::time::timeout_at(deadline, finished.recv()).await {
-        *report.by_status.entry(status).or_default() += 1;
-        times.push(took);
-    }
-    times.sort_unstable();
-    let at = |share: f64| {
-        let position = (times.len() as f64 * share) as usize;
-        times
-            .get(position.min(times.len().saturating_sub(1)))
-            .map_or(0.0, |took| took.as_secs_f64() * 1_000.0)
-    };
-    (report.p50_ms, report.p95_ms, report.p99_ms) = (at(0.5), at(0.95), at(0.99));
+    // All slots back means that every journey has ended.
+    let all = u32::try_from(MAX_IN_FLIGHT).unwrap_or(u32::MAX);
+    let _ = tokio::time::timeout(LAST_CALL, slots.acquire_many(all)).await;
     telemetry.flush(Duration::from_secs(2)).await;
-    Ok(report)
+    Ok(client.report(skipped))
+}
+
+/// A journey of several steps is one trace; a single checkout has no need of a span around it.
+async fn visit(client: &Client, mix: Mix, journey: journeys::Journey, rng: Rng) {
+    if mix == Mix::Checkout {
+        return journeys::make(client, mix, journey, rng).await;
+    }
+    let span = client.telemetry().root(
+        format!("journey {journey:?}").to_lowercase(),
+        Kind::Internal,
+    );
+    let context = Context::default().with_span(&span);
+    context
+        .scope(in_span(&span, journeys::make(client, mix, journey, rng)))
+        .await;
 }
 
 fn identity(options: &LoadOptions) -> Identity {
@@ -125,62 +164,6 @@ fn identity(options: &LoadOptions) -> Identity {
         label: "load".to_owned(),
         host: "localhost".to_owned(),
         run_id: options.run_id.clone(),
-        time_scale: 1.0,
+        time_scale: options.time_scale,
     }
-}
-
-async fn checkout(
-    telemetry: &Telemetry,
-    client: &reqwest::Client,
-    options: &LoadOptions,
-    user: &str,
-) -> (u16, Duration) {
-    let span = telemetry.root("POST /api/v1/checkout", Kind::Client);
-    let mut url = format!("{}/api/v1/checkout", options.gateway);
-    if let Some(behaviour) = &options.behaviour {
-        url.push_str("?behavior=");
-        url.push_str(&propagation::baggage::percent_encode(behaviour));
-    }
-    span.set("http.request.method", "POST");
-    span.set("url.template", "/api/v1/checkout");
-    span.set("url.full", format!("{}/api/v1/checkout", options.gateway));
-    span.set("user_agent.synthetic.type", "test");
-    let mut headers = http::HeaderMap::new();
-    propagation::inject(&mut headers, span.context(), &Baggage::default());
-    let body = json!({ "cart_id": "cart-123", "payment_method_id": "card-456" });
-    let started = Instant::now();
-    let answer = client
-        .post(url)
-        .headers(headers)
-        .header("x-user-id", user)
-        .header("user-agent", "shop-load/1")
-        .json(&body)
-        .timeout(TIMEOUT)
-        .send()
-        .await;
-    let status = match answer {
-        Ok(answer) => {
-            let status = answer.status().as_u16();
-            span.set("http.response.status_code", status);
-            if status >= 400 {
-                span.fail(&status.to_string(), "");
-            }
-            // The connection is only free for the next step once the body has been read.
-            let _ = answer.bytes().await;
-            status
-        }
-        Err(error) => {
-            span.fail(
-                if error.is_timeout() {
-                    "TIMEOUT"
-                } else {
-                    "CONNECTION_FAILED"
-                },
-                &error.to_string(),
-            );
-            0
-        }
-    };
-    span.end();
-    (status, started.elapsed())
 }

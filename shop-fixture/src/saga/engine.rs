@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
-use super::journal::{self, Entry, Writer};
+use super::journal::{self, Entry, StepChange, Writer};
 use super::types::{
     Failure, Model, Saga, Status, StepDef, StepRow, StepStatus, compensation_key, forward_key,
 };
@@ -272,11 +272,7 @@ impl Engine {
                 writer.set_step(
                     tx,
                     &saga,
-                    ordinal,
-                    StepStatus::InProgress,
-                    attempt - 1,
-                    None,
-                    None,
+                    &StepChange::to(ordinal, StepStatus::InProgress, attempt),
                 )?;
                 let id = journal::step_id(&saga, ordinal);
                 writer.append(
@@ -313,15 +309,11 @@ impl Engine {
             .store()?
             .write::<_, StoreError, _>(move |tx| {
                 let id = journal::step_id(&changed, ordinal);
-                writer.set_step(
-                    tx,
-                    &changed,
-                    ordinal,
-                    StepStatus::Completed,
-                    attempt - 1,
-                    None,
-                    Some(&result),
-                )?;
+                let change = StepChange {
+                    result: Some(&result),
+                    ..StepChange::to(ordinal, StepStatus::Completed, attempt)
+                };
+                writer.set_step(tx, &changed, &change)?;
                 writer.append(
                     tx,
                     &changed,
@@ -387,15 +379,11 @@ impl Engine {
                 } else {
                     StepStatus::InProgress
                 };
-                writer.set_step(
-                    tx,
-                    &saga,
-                    ordinal,
-                    status,
-                    attempt - 1,
-                    Some(&api.message),
-                    None,
-                )?;
+                let change = StepChange {
+                    error: Some(&api.message),
+                    ..StepChange::to(ordinal, status, attempt)
+                };
+                writer.set_step(tx, &saga, &change)?;
                 writer.append(
                     tx,
                     &saga,
@@ -513,11 +501,7 @@ impl Engine {
                         writer.set_step(
                             tx,
                             &saga,
-                            ordinal,
-                            StepStatus::Compensating,
-                            attempt - 1,
-                            None,
-                            None,
+                            &StepChange::to(ordinal, StepStatus::Compensating, attempt),
                         )?;
                         writer.append(
                             tx,
@@ -626,15 +610,11 @@ impl Engine {
                 let error = failure
                     .as_ref()
                     .map(|(api, _, _)| (api.reason.as_str(), api.message.as_str()));
-                writer.set_step(
-                    tx,
-                    &saga,
-                    ordinal,
-                    status,
-                    attempt - 1,
-                    error.map(|(_, text)| text),
-                    None,
-                )?;
+                let change = StepChange {
+                    error: error.map(|(_, text)| text),
+                    ..StepChange::to(ordinal, status, attempt)
+                };
+                writer.set_step(tx, &saga, &change)?;
                 writer.append(
                     tx,
                     &saga,

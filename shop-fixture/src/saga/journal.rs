@@ -87,6 +87,29 @@ pub struct Entry<'a> {
     pub error: Option<(&'a str, &'a str)>,
 }
 
+/// What becomes of a step's row; absent texts leave what stands there.
+#[derive(Debug, Clone, Copy)]
+pub struct StepChange<'a> {
+    pub ordinal: usize,
+    pub status: StepStatus,
+    pub retry_count: u32,
+    pub error: Option<&'a str>,
+    pub result: Option<&'a Value>,
+}
+
+impl StepChange<'_> {
+    #[must_use]
+    pub fn to(ordinal: usize, status: StepStatus, attempt: u32) -> Self {
+        Self {
+            ordinal,
+            status,
+            retry_count: attempt.saturating_sub(1),
+            error: None,
+            result: None,
+        }
+    }
+}
+
 /// Who writes, and under which lease.
 #[derive(Debug, Clone)]
 pub struct Writer {
@@ -248,16 +271,12 @@ impl Writer {
         &self,
         tx: &Tx<'_>,
         saga: &Saga,
-        ordinal: usize,
-        status: StepStatus,
-        retry_count: u32,
-        error: Option<&str>,
-        result: Option<&Value>,
+        change: &StepChange<'_>,
     ) -> Result<(), StoreError> {
         let now = tx.now_text();
-        let started = (status == StepStatus::InProgress).then(|| now.clone());
+        let started = (change.status == StepStatus::InProgress).then(|| now.clone());
         let ended = matches!(
-            status,
+            change.status,
             StepStatus::Completed | StepStatus::Failed | StepStatus::Compensated
         );
         tx.execute(
@@ -268,13 +287,13 @@ impl Writer {
              WHERE saga_id = ?1 AND ordinal = ?2",
             rusqlite::params![
                 saga.saga_id,
-                ordinal as i64 + 1,
-                status.as_str(),
-                retry_count,
+                change.ordinal as i64 + 1,
+                change.status.as_str(),
+                change.retry_count,
                 started,
                 ended.then_some(now),
-                error,
-                result.map(Value::to_string),
+                change.error,
+                change.result.map(Value::to_string),
             ],
         )?;
         Ok(())
@@ -417,7 +436,11 @@ pub fn failure_of(saga: &Saga) -> Failure {
 }
 
 /// Rows for the debug pages: `active` or `failed` sagas with their steps and log records.
-pub async fn debug_rows(rt: &Rt, which: &str) -> Result<Vec<Value>, ApiError> {
+pub async fn debug_rows(
+    rt: &Rt,
+    which: &str,
+    limit: Option<usize>,
+) -> Result<Vec<Value>, ApiError> {
     let filter = match which {
         "active" => "status IN ('initiated', 'running', 'compensating')",
         "failed" => "status = 'failed'",
@@ -450,7 +473,8 @@ pub async fn debug_rows(rt: &Rt, which: &str) -> Result<Vec<Value>, ApiError> {
                  'step_id', step_id, 'attempt', attempt, 'outcome', outcome, 'error_code', error_code,
                  'error_details', error_details, 'traceparent', traceparent, 'instance_id', instance_id) ORDER BY seq)
                  FROM saga_log l WHERE l.saga_id = sagas.saga_id)))
-         FROM sagas WHERE {filter} ORDER BY updated_at DESC LIMIT 1000"
+         FROM sagas WHERE {filter} ORDER BY updated_at DESC LIMIT {}",
+        limit.unwrap_or(1_000).min(1_000_000)
     );
     let texts = rt
         .store()?

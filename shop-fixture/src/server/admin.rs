@@ -81,12 +81,12 @@ pub fn router(rt: &Rt) -> Router {
             move |request| {
                 let rt = Arc::clone(&rows);
                 async move {
-                    let rows = ledger::read(
-                        &rt,
-                        request.param("name"),
-                        request.query("order_id"),
-                        request.query("since"),
-                    );
+                    let wanted = ledger::Wanted {
+                        order_id: request.query("order_id").map(str::to_owned),
+                        since: request.query("since").map(str::to_owned),
+                        limit: request.query("limit").and_then(|text| text.parse().ok()),
+                    };
+                    let rows = ledger::read(&rt, request.param("name"), wanted);
                     Ok(HttpReply::json(200, Value::Array(rows.await?)))
                 }
             },
@@ -98,8 +98,9 @@ pub fn router(rt: &Rt) -> Router {
             move |request| {
                 let rt = Arc::clone(&sagas);
                 async move {
-                    let rows =
-                        crate::saga::journal::debug_rows(&rt, request.param("which")).await?;
+                    let limit = request.query("limit").and_then(|text| text.parse().ok());
+                    let rows = crate::saga::journal::debug_rows(&rt, request.param("which"), limit)
+                        .await?;
                     Ok(HttpReply::json(200, Value::Array(rows)))
                 }
             },

@@ -57,6 +57,14 @@ impl HttpRequest {
             .map(|(_, value)| value.as_str())
     }
 
+    /// The same request with one more query parameter.
+    #[must_use]
+    pub fn with_query(&self, name: &str, value: &str) -> Self {
+        let mut copy = self.clone();
+        copy.query.push((name.to_owned(), value.to_owned()));
+        copy
+    }
+
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
@@ -140,6 +148,13 @@ struct Route {
 pub trait Edge: Send + Sync {
     /// Decides what baggage enters the shop. An error refuses the request, inside its span.
     fn admit(&self, rt: &Rt, request: &HttpRequest, baggage: &mut Baggage) -> Result<(), ApiError>;
+    /// Looks at the request once its span runs: headers that its answer will carry, and whether it may go on.
+    fn enter(
+        &self,
+        rt: &Rt,
+        request: &HttpRequest,
+        begun: &Begun,
+    ) -> (Vec<(&'static str, String)>, Result<(), ApiError>);
     /// Puts the final touch to an answer.
     fn dress(
         &self,
@@ -457,10 +472,15 @@ async fn handle(
         }
     });
     describe(&rt, &begun, &request, template, &peer);
+    let (extra, entered) = match &edge {
+        Some(edge) => edge.enter(&rt, &request, &begun),
+        None => (Vec::new(), Ok(())),
+    };
     let outcome = begun
         .context
         .clone()
         .scope(async {
+            entered?;
             admitted?;
             if class == Class::Business {
                 begun.disturb(&rt).await?;
@@ -476,6 +496,9 @@ async fn handle(
             HttpReply::from_error(&error, Some(&trace))
         }),
     };
+    for (name, value) in &extra {
+        reply = reply.with_header(name, value);
+    }
     if begun.context.wants_report() && edge.is_none() {
         let (upstream_calls, behaviors_applied) = begun.context.gathered();
         let part = Part {

@@ -14,7 +14,7 @@ use tonic::Code;
 use crate::behaviour::{Behaviour, Effects};
 use crate::config::{Latency, Noise};
 use crate::context::{Context, Shared};
-use crate::error::{ApiError, grpc_of};
+use crate::error::{ApiError, code_text, grpc_of};
 use crate::propagation::{Baggage, baggage, extract};
 use crate::rng::Rng;
 use crate::runtime::{InFlight, Rt};
@@ -113,10 +113,10 @@ impl Begun {
             && self.rng.chance(error.probability)
         {
             self.applied(rt, "error", error.to_string());
-            return Err(
-                ApiError::new(grpc_of(error.code), "INJECTED", "the request failed")
-                    .with_http(error.code),
-            );
+            // Named as a failure of the service's own would be: in blind mode nothing may give the injection away.
+            let code = grpc_of(error.code);
+            let failed = ApiError::new(code, code_text(code), "the request failed");
+            return Err(failed.with_http(error.code));
         }
         if rt.config.noise == Noise::Ta
             && self.effects.error.is_none()

@@ -42,7 +42,7 @@ pub struct Served {
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     match rt.spec.name {
-        GATEWAY => Ok(api_gateway::start(rt)),
+        GATEWAY => api_gateway::start(rt),
         BUS => message_bus::start(rt),
         CATALOG => product_catalog::start(rt),
         CHECKOUT => Ok(checkout::start(rt)),

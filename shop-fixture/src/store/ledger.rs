@@ -8,15 +8,19 @@ use super::{StoreError, Tx};
 use crate::error::ApiError;
 use crate::runtime::Rt;
 
-/// The newest rows that one answer holds.
-const MAX_ROWS: usize = 10_000;
+/// The newest rows that an answer holds unless it is asked for more, and the most it ever holds.
+const USUAL_ROWS: usize = 10_000;
+const MAX_ROWS: usize = 1_000_000;
 
-pub async fn read(
-    rt: &Rt,
-    name: &str,
-    order_id: Option<&str>,
-    since: Option<&str>,
-) -> Result<Vec<Value>, ApiError> {
+/// Which rows are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Wanted {
+    pub order_id: Option<String>,
+    pub since: Option<String>,
+    pub limit: Option<usize>,
+}
+
+pub async fn read(rt: &Rt, name: &str, wanted: Wanted) -> Result<Vec<Value>, ApiError> {
     if name.is_empty()
         || !name
             .bytes()
@@ -27,24 +31,20 @@ pub async fn read(
             "there is no such ledger",
         ));
     }
-    let (view, order_id, since) = (
-        format!("ledger_{name}"),
-        order_id.map(str::to_owned),
-        since.map(str::to_owned),
-    );
+    let view = format!("ledger_{name}");
     let rows = rt
         .store()?
-        .read::<_, StoreError, _>(move |tx| rows(tx, &view, order_id, since))
+        .read::<_, StoreError, _>(move |tx| rows(tx, &view, wanted))
         .await?;
     rows.ok_or_else(|| ApiError::not_found("LEDGER_NOT_FOUND", "this service keeps no such ledger"))
 }
 
-fn rows(
-    tx: &Tx<'_>,
-    view: &str,
-    order_id: Option<String>,
-    since: Option<String>,
-) -> Result<Option<Vec<Value>>, StoreError> {
+fn rows(tx: &Tx<'_>, view: &str, wanted: Wanted) -> Result<Option<Vec<Value>>, StoreError> {
+    let Wanted {
+        order_id,
+        since,
+        limit,
+    } = wanted;
     let columns: Vec<String> = tx.all(
         "SELECT schema",
         "SELECT name FROM pragma_table_info(?1)",
@@ -68,7 +68,8 @@ fn rows(
     if has("changed_at") {
         sql.push_str(" ORDER BY changed_at DESC");
     }
-    sql.push_str(&format!(" LIMIT {MAX_ROWS}"));
+    let limit = limit.unwrap_or(USUAL_ROWS).min(MAX_ROWS);
+    sql.push_str(&format!(" LIMIT {limit}"));
     let fail = |source| StoreError::Statement {
         statement: view.to_owned(),
         source,

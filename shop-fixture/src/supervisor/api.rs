@@ -40,8 +40,11 @@ pub(super) fn router(supervisor: &Arc<Supervisor>) -> Router {
     route!(GET "/debug/registry/health" debug::registry_health);
     route!(GET "/debug/sagas/{which}" debug::sagas);
     route!(GET "/debug/ledgers" debug::ledger_names);
+    route!(GET "/debug/ledgers/check" debug::check_ledgers);
     route!(GET "/debug/ledgers/{name}" debug::ledger);
     route!(GET "/debug/breakers" debug::breakers);
+    route!(GET "/debug/outbox" debug::outbox);
+    route!(GET "/debug/dlq" debug::dead_letters);
     route!(GET "/debug/config" debug::config);
     route!(GET "/debug/processes" debug::processes);
     route!(GET "/debug/faults" debug_faults);

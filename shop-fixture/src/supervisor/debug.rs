@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use tokio::net::TcpStream;
 use tonic::Code;
 
-use super::Supervisor;
 use super::process::Managed;
+use super::{Supervisor, check};
 use crate::catalog::{BUS, CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING};
 use crate::error::ApiError;
 use crate::server::http::{HttpReply, HttpRequest};
@@ -296,15 +296,15 @@ pub(super) async fn ledger_names(_supervisor: Arc<Supervisor>, _request: HttpReq
 pub(super) async fn ledger(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
     Ok(HttpReply::json(
         200,
-        Value::Array(ledger_rows(&supervisor, &request).await?),
+        Value::Array(ledger_rows(&supervisor, request.param("name"), &request).await?),
     ))
 }
 
 async fn ledger_rows(
     supervisor: &Supervisor,
+    name: &str,
     request: &HttpRequest,
 ) -> Result<Vec<Value>, ApiError> {
-    let name = request.param("name");
     let Some((_, owners)) = LEDGERS.iter().find(|(known, _)| *known == name) else {
         let known: Vec<&str> = LEDGERS.iter().map(|(name, _)| *name).collect();
         return Err(ApiError::not_found(
@@ -313,7 +313,7 @@ async fn ledger_rows(
         ));
     };
     let mut query = Vec::new();
-    for key in ["order_id", "since"] {
+    for key in ["order_id", "since", "limit"] {
         if let Some(value) = request.query(key) {
             query.push(format!(
                 "{key}={}",
@@ -358,4 +358,53 @@ pub(super) async fn config(supervisor: Arc<Supervisor>, _request: HttpRequest) -
 
 pub(super) async fn processes(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {
     Ok(HttpReply::json(200, supervisor.processes().into()))
+}
+
+/// Events that wait to be published, everywhere.
+pub(super) async fn outbox(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let rows = ledger_rows(&supervisor, "outbox", &request).await?;
+    let waiting = rows
+        .into_iter()
+        .filter(|row| row["published_at"].is_null())
+        .collect();
+    Ok(HttpReply::json(200, Value::Array(waiting)))
+}
+
+pub(super) async fn dead_letters(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    Ok(HttpReply::json(
+        200,
+        Value::Array(ledger_rows(&supervisor, "dlq", &request).await?),
+    ))
+}
+
+/// The invariants across all ledgers, as they stand now. Rows are read one ledger after the other, so that what is in
+/// motion may show as a violation that is none: ask when the shop is quiet.
+pub(super) async fn check_ledgers(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let everything = request.with_query("limit", "1000000");
+    let rows = async |name: &str| ledger_rows(&supervisor, name, &everything).await;
+    let mut sagas = Vec::new();
+    for service in ORCHESTRATORS {
+        let answer = ask_service(&supervisor, service, "/debug/sagas/all?limit=1000000").await?;
+        sagas.extend(answer.as_array().cloned().unwrap_or_default());
+    }
+    let ledgers = check::Ledgers {
+        orders: rows("orders").await?,
+        payments: rows("payments").await?,
+        stock: rows("stock").await?,
+        reservations: rows("reservations").await?,
+        shipments: rows("shipments").await?,
+        notifications: rows("notifications").await?,
+        outbox: rows("outbox").await?,
+        sagas,
+    };
+    let moment = check::Moment {
+        now: crate::clock::Clock::new(1.0).now(),
+        time_scale: supervisor.config.time_scale,
+        outbox: supervisor.config.publish == crate::config::Publish::Outbox,
+    };
+    let violations = check::check(&ledgers, moment);
+    Ok(HttpReply::json(
+        200,
+        json!({ "holds": violations.is_empty(), "orders": ledgers.orders.len(), "violations": violations }),
+    ))
 }

@@ -2,6 +2,7 @@
 //! supervisor's own HTTP interface. The services know it only by the address where they report ready.
 
 mod api;
+mod check;
 mod debug;
 mod faults;
 mod process;

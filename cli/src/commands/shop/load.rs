@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use shop_fixture::config::PortsFile;
 use shop_fixture::config::ShopConfig;
-use shop_fixture::load::{self, LoadOptions, LoadReport};
+use shop_fixture::load::{self, LoadOptions, LoadReport, Mix, Pattern};
 use tokio::sync::watch;
 
 use super::{RunDirArgs, duration, runtime};
@@ -23,6 +23,12 @@ pub struct LoadArgs {
     /// Stop after this time [default: when interrupted].
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     how_long: Option<Duration>,
+    /// What customers do: checkout (one request each), shoppers, admin.
+    #[arg(long, value_name = "MIX", default_value = "checkout")]
+    mix: Mix,
+    /// How the rate changes: steady, diurnal, spike, ramp.
+    #[arg(long, value_name = "PATTERN", default_value = "steady")]
+    pattern: Pattern,
     /// A behaviour string that every request carries, such as payment:error=503:0.5.
     #[arg(long, value_name = "STRING")]
     behavior: Option<String>,
@@ -50,6 +56,9 @@ pub fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError> {
         seed: args.seed,
         behaviour: args.behavior.clone(),
         run_id: config.run_id,
+        mix: args.mix,
+        pattern: args.pattern,
+        time_scale: config.time_scale,
     };
     let (stop, stopping) = watch::channel(false);
     let report = runtime()?.block_on(async {

@@ -1,19 +1,185 @@
-//! Owns the gateway's edge: which baggage may come in, behaviour strings from query and header, and the envelope around
-//! every answer under `/api/v1`.
+//! Owns the gateway's edge: rate limits, which baggage may come in, behaviour strings from query and header, and the
+//! envelope around every answer under `/api/v1`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tonic::Code;
 
+use super::ratelimit::{Buckets, Standing, Tier};
 use crate::behaviour::Behaviour;
-use crate::clock::rfc3339;
-use crate::error::ApiError;
+use crate::clock::{rfc3339, year_month};
+use crate::config::RateLimit;
+use crate::error::{ApiError, ShopError};
 use crate::propagation::{Baggage, baggage};
 use crate::report::{duration_text, flatten};
+use crate::rng::fnv1a;
 use crate::runtime::Rt;
 use crate::server::Begun;
 use crate::server::http::{Edge, HttpReply, HttpRequest};
+use crate::store::{Store, StoreError};
+use crate::telemetry::Attributes;
 
-pub struct GatewayEdge;
+const SCHEMA: &str = "
+CREATE TABLE quota (
+    client TEXT NOT NULL,
+    month TEXT NOT NULL,
+    used INTEGER NOT NULL,
+    PRIMARY KEY (client, month)
+);
+";
+
+/// How often the counts reach the disk; a gateway that is killed forgets no more than this.
+const SAVE: Duration = Duration::from_secs(1);
+
+pub struct GatewayEdge {
+    buckets: Mutex<Buckets>,
+    used: Mutex<Used>,
+}
+
+/// Requests of the present month by client.
+#[derive(Default)]
+struct Used {
+    month: String,
+    counts: HashMap<String, u64>,
+    changed: HashMap<String, u64>,
+}
+
+impl GatewayEdge {
+    pub fn open(rt: &Rt) -> Result<Arc<Self>, ShopError> {
+        let path = rt.config.db_path(rt.spec.name);
+        let store = Store::open(
+            &path,
+            &[SCHEMA],
+            Arc::clone(&rt.clock),
+            rt.telemetry.clone(),
+        )?;
+        rt.set_store(store);
+        Ok(Arc::new(Self {
+            buckets: Mutex::new(Buckets::default()),
+            used: Mutex::new(Used::default()),
+        }))
+    }
+
+    /// Brings the month's counts in, then writes them out as they change.
+    pub async fn keep_quotas(self: Arc<Self>, rt: Rt) {
+        let mut stopping = rt.stopping();
+        let Ok(store) = rt.store() else { return };
+        let month = month_text(rt.clock.now());
+        let asked = month.clone();
+        let known = store
+            .read::<_, StoreError, _>(move |tx| {
+                tx.all(
+                    "SELECT quota",
+                    "SELECT client, used FROM quota WHERE month = ?1",
+                    [asked],
+                    |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+                )
+            })
+            .await
+            .unwrap_or_default();
+        {
+            let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+            used.month = month;
+            for (client, count) in known {
+                *used.counts.entry(client).or_default() += count.max(0) as u64;
+            }
+        }
+        loop {
+            let last = tokio::select! {
+                () = tokio::time::sleep(SAVE) => false,
+                _ = stopping.changed() => true,
+            };
+            let (month, changed) = {
+                let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+                (used.month.clone(), std::mem::take(&mut used.changed))
+            };
+            if !changed.is_empty() {
+                // Counts that could not be written are written with the next ones of their client.
+                let _ = store
+                    .write::<_, StoreError, _>(move |tx| {
+                        for (client, count) in &changed {
+                            tx.execute(
+                                "INSERT quota",
+                                "INSERT INTO quota VALUES (?1, ?2, ?3)
+                                 ON CONFLICT (client, month) DO UPDATE SET used = excluded.used",
+                                (client, &month, *count as i64),
+                            )?;
+                        }
+                        Ok(())
+                    })
+                    .await;
+            }
+            self.buckets
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .sweep(Instant::now());
+            if last {
+                return;
+            }
+        }
+    }
+
+    /// The client's standing after this request, or why it is refused; `None` for clients that no limit applies to.
+    fn limit(
+        &self,
+        rt: &Rt,
+        request: &HttpRequest,
+    ) -> Option<Result<Standing, (ApiError, Standing)>> {
+        let key = request.header("x-api-key");
+        match (rt.config.rate_limit, key) {
+            (RateLimit::Off, _) | (RateLimit::Keys, None) => return None,
+            _ => {}
+        }
+        let tier = Tier::of(key);
+        // Keys are secrets: only their hash is kept or shown.
+        let client = key.map_or_else(
+            || "anonymous".to_owned(),
+            |key| format!("{:016x}", fnv1a(key.as_bytes())),
+        );
+        let standing = self
+            .buckets
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take(Instant::now(), &client, tier);
+        if let Some(seconds) = standing.retry_after_s {
+            let error = ApiError::new(
+                Code::ResourceExhausted,
+                "RATE_LIMITED",
+                "too many requests, slow down",
+            )
+            .retry_after(seconds);
+            return Some(Err((error, standing)));
+        }
+        let mut used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        let month = month_text(rt.clock.now());
+        if used.month != month {
+            used.month = month;
+            used.counts.clear();
+            used.changed.clear();
+        }
+        let count = used.counts.entry(client.clone()).or_default();
+        if tier.quota().is_some_and(|quota| *count >= quota) {
+            let error = ApiError::new(
+                Code::ResourceExhausted,
+                "QUOTA_EXCEEDED",
+                "the month's requests are used up",
+            );
+            return Some(Err((error.retry_after(3_600), standing)));
+        }
+        *count += 1;
+        let count = *count;
+        used.changed.insert(client, count);
+        Some(Ok(standing))
+    }
+}
+
+fn month_text(now: u64) -> String {
+    let (year, month) = year_month(now);
+    format!("{year:04}-{month:02}")
+}
 
 impl Edge for GatewayEdge {
     fn admit(&self, rt: &Rt, request: &HttpRequest, carried: &mut Baggage) -> Result<(), ApiError> {
@@ -29,8 +195,9 @@ impl Edge for GatewayEdge {
             .query("behavior")
             .or_else(|| request.header("x-behavior"))
             .map(str::to_owned);
-        let text = text.or_else(|| carried.get(baggage::BEHAVIOR));
-        let Some(text) = text else { return Ok(()) };
+        let Some(text) = text.or_else(|| carried.get(baggage::BEHAVIOR)) else {
+            return Ok(());
+        };
         carried.remove(baggage::BEHAVIOR);
         Behaviour::parse(&text).map_err(|error| {
             ApiError::new(Code::InvalidArgument, "INVALID_BEHAVIOR", error.to_string())
@@ -38,9 +205,52 @@ impl Edge for GatewayEdge {
         })?;
         if !text.is_empty() {
             carried.set(baggage::BEHAVIOR, &text);
-            crate::truth::behaviour_seen(rt, &text);
         }
         Ok(())
+    }
+
+    fn enter(
+        &self,
+        rt: &Rt,
+        request: &HttpRequest,
+        begun: &Begun,
+    ) -> (Headers, Result<(), ApiError>) {
+        if let Some(text) = begun.context.shared.baggage.get(baggage::BEHAVIOR) {
+            crate::truth::behaviour_seen(rt, &text, &begun.span.context().trace_hex());
+        }
+        let Some(outcome) = self.limit(rt, request) else {
+            return (Vec::new(), Ok(()));
+        };
+        let (standing, outcome) = match outcome {
+            Ok(standing) => (standing, Ok(())),
+            Err((error, standing)) => (standing, Err(error)),
+        };
+        begun.span.set("shop.client.tier", standing.tier.as_str());
+        begun
+            .span
+            .set("shop.ratelimit.remaining", standing.remaining);
+        let reset = rt.clock.now() / 1_000_000_000 + standing.reset_s;
+        let headers = vec![
+            ("x-ratelimit-limit", standing.limit.to_string()),
+            ("x-ratelimit-remaining", standing.remaining.to_string()),
+            ("x-ratelimit-reset", reset.to_string()),
+        ];
+        if let Err(error) = &outcome {
+            let labels = [("service", rt.spec.name), ("tier", standing.tier.as_str())];
+            rt.telemetry
+                .metrics()
+                .add("shop_ratelimit_rejections_total", &labels, 1.0);
+            begun.context.clone().sync_scope(|| {
+                rt.telemetry.warn(
+                    "ratelimit.rejected",
+                    "request refused by the rate limit",
+                    Attributes::new()
+                        .with("tier", standing.tier.as_str())
+                        .with("error.code", &error.reason),
+                );
+            });
+        }
+        (headers, outcome)
     }
 
     fn dress(
@@ -101,6 +311,8 @@ impl Edge for GatewayEdge {
         reply
     }
 }
+
+type Headers = Vec<(&'static str, String)>;
 
 fn is_enveloped(path: &str) -> bool {
     path == "/api/v1" || path.starts_with("/api/v1/")

@@ -1,21 +1,23 @@
 //! Owns the gateway: the only way into the shop. Its routes translate JSON to calls of the services behind it.
 
 pub mod edge;
+pub mod ratelimit;
 pub mod routes;
 
 use std::sync::Arc;
 
 use super::Served;
+use crate::error::ShopError;
 use crate::runtime::Rt;
 use crate::server::admin;
 
-pub fn start(rt: &Rt) -> Served {
-    let router = routes::router(rt)
-        .merge(admin::health(rt))
-        .with_edge(Arc::new(edge::GatewayEdge));
-    Served {
+pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    let edge = edge::GatewayEdge::open(rt)?;
+    let quotas = Arc::clone(&edge).keep_quotas(Arc::clone(rt));
+    let router = routes::router(rt).merge(admin::health(rt)).with_edge(edge);
+    Ok(Served {
         grpc: None,
         http: Some(router),
-        background: Vec::new(),
-    }
+        background: vec![super::background(quotas)],
+    })
 }
