@@ -27,6 +27,34 @@ pub struct Slot {
     pub errors: u64,
 }
 
+impl Slot {
+    fn add(&mut self, failed: bool) {
+        self.requests += 1;
+        self.errors += u64::from(failed);
+    }
+}
+
+/// Requests being counted.
+#[derive(Clone)]
+struct Tally {
+    durations: Durations,
+    over_time: Vec<Slot>,
+}
+
+impl Tally {
+    fn new(slots: usize) -> Tally {
+        Tally {
+            durations: Durations::default(),
+            over_time: vec![Slot::default(); slots],
+        }
+    }
+
+    fn add(&mut self, slot: usize, duration: u64, failed: bool) {
+        self.durations.add(duration);
+        self.over_time[slot].add(failed);
+    }
+}
+
 impl Service {
     /// Share of requests that failed, 0 to 1.
     pub fn error_share(&self) -> f64 {
@@ -44,7 +72,7 @@ pub struct Overview {
     pub window: Window,
     /// Most failing first, then busiest, then by name.
     pub services: Vec<Service>,
-    /// Requests that began a trace.
+    /// Requests that began a trace, over time.
     pub entries: Vec<Slot>,
 }
 
@@ -56,7 +84,8 @@ impl Overview {
 
 /// Sums up a window, cut into `slots` equal stretches.
 ///
-/// A service's requests are the calls it serves: server and consumer spans, and the roots of traces it began itself.
+/// A service's requests are the calls it serves: its server and consumer spans. One that serves nobody (a load generator,
+/// a job) is judged by the traces it begins.
 pub fn overview(table: &SpanTable, window: Window, slots: usize) -> Overview {
     let slots = slots.max(1);
     let length = (window.until.0.saturating_sub(window.from.0)).max(1);
@@ -65,39 +94,50 @@ pub fn overview(table: &SpanTable, window: Window, slots: usize) -> Overview {
             u128::from(start.saturating_sub(window.from.0)) * slots as u128 / u128::from(length);
         usize::try_from(place).unwrap_or(usize::MAX).min(slots - 1)
     };
-    let mut durations = vec![Durations::default(); table.services.len()];
-    let mut over_time = vec![vec![Slot::default(); slots]; table.services.len()];
+    let mut served: Vec<Tally> = vec![Tally::new(slots); table.services.len()];
+    let mut begun = served.clone();
     let mut entries = vec![Slot::default(); slots];
     for row in 0..table.len() {
         let root = !table.parent[row].is_some();
-        let serves = matches!(table.kind(row), SpanKind::Server | SpanKind::Consumer);
+        let kind = table.kind(row);
+        let serves = matches!(kind, SpanKind::Server | SpanKind::Consumer);
         if !serves && !root {
             continue;
         }
-        let failed = u64::from(table.status(row) == StatusCode::Error);
+        let failed = table.status(row) == StatusCode::Error;
         let service = table.service[row] as usize;
         let at = slot(table.start[row]);
-        durations[service].add(table.duration[row]);
-        over_time[service][at].requests += 1;
-        over_time[service][at].errors += failed;
-        if root {
-            entries[at].requests += 1;
-            entries[at].errors += failed;
+        let tally = if serves {
+            &mut served[service]
+        } else {
+            &mut begun[service]
+        };
+        tally.add(at, table.duration[row], failed);
+        // What a service starts by itself (a job, a delivery) did not come in from anywhere.
+        if root && kind != SpanKind::Internal {
+            entries[at].add(failed);
         }
     }
-    let mut services: Vec<Service> = durations
-        .iter()
-        .zip(over_time)
+    let mut services: Vec<Service> = served
+        .into_iter()
+        .zip(begun)
         .enumerate()
-        .filter(|(_, (durations, _))| durations.count() > 0)
-        .map(|(number, (durations, over_time))| Service {
-            name: table.services.get(number as u32).to_owned(),
-            requests: durations.count(),
-            errors: over_time.iter().map(|slot| slot.errors).sum(),
-            p50: durations.quantile(0.5).unwrap_or(0),
-            p95: durations.quantile(0.95).unwrap_or(0),
-            p99: durations.quantile(0.99).unwrap_or(0),
-            over_time,
+        .filter_map(|(number, (served, begun))| {
+            let tally = if served.durations.count() > 0 {
+                served
+            } else {
+                begun
+            };
+            let quantile = |share| tally.durations.quantile(share);
+            Some(Service {
+                name: table.services.get(number as u32).to_owned(),
+                requests: tally.durations.count(),
+                errors: tally.over_time.iter().map(|slot| slot.errors).sum(),
+                p50: quantile(0.5)?,
+                p95: quantile(0.95)?,
+                p99: quantile(0.99)?,
+                over_time: tally.over_time,
+            })
         })
         .collect();
     services.sort_by(|a, b| {

@@ -46,12 +46,20 @@ pub enum Command {
     Logs(commands::logs::LogsArgs),
     /// List metric series (text) or points (JSON).
     Metrics(commands::metrics::MetricsArgs),
+    /// Ask a case in SQL.
+    Query(commands::query::QueryArgs),
     /// Say what is wrong and why: every rule over a window.
     Diagnose(commands::diagnose::DiagnoseArgs),
     /// Explain what a rule means, or list the rules.
     Explain(commands::explain::ExplainArgs),
     /// Say what a case holds.
     Info(commands::info::InfoArgs),
+    /// Bring files of other tools into a case.
+    Import(commands::import::ImportArgs),
+    /// Write signals of a case into files that other tools read.
+    Export(Box<commands::export::ExportArgs>),
+    /// Send the signals of a case again, with the gaps they had.
+    Replay(commands::replay::ReplayArgs),
     /// Check every byte of a case against its hashes.
     Verify(commands::verify::VerifyArgs),
     /// Close a case for good: everything into segments, hashed, read-only.
@@ -59,6 +67,9 @@ pub enum Command {
     /// Run, load and break the bundled shop.
     #[command(subcommand)]
     Shop(commands::shop::ShopCommand),
+    /// Measure what Casefile promises about speed.
+    #[command(subcommand)]
+    Bench(commands::bench::BenchCommand),
     /// Print shell completions.
     Completions(commands::completions::CompletionsArgs),
     /// Print or write the man pages.

@@ -4,6 +4,7 @@
 //! rendering and the TUI.
 
 pub mod args;
+pub mod bench;
 pub mod collecting;
 pub mod commands;
 pub mod error;

@@ -52,6 +52,11 @@ impl Payload {
         }
     }
 
+    /// When the next trace may begin.
+    pub fn clock(&self) -> u64 {
+        self.clock
+    }
+
     fn next(&mut self) -> u64 {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;

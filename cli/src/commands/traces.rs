@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 
-use case::filter::SpanFilter;
+use case::filter::{Brief, SpanFilter};
 use case::model::{Span, StatusCode};
 use case::time::human_duration;
 use case::{Nanos, SpanId, TraceId};
@@ -158,13 +158,15 @@ pub fn newest_traces(
             .and_modify(|first| *first = (*first).min(start))
             .or_insert(start);
     };
-    if filter.is_empty() {
+    if filter.is_brief() {
         let table = reading.case.skeleton(reading.window)?;
         for row in 0..table.len() {
-            note(
-                table.traces[table.trace[row] as usize],
-                Nanos(table.start[row]),
-            );
+            if filter.matches_brief(&Brief::of(&table, row)) {
+                note(
+                    table.traces[table.trace[row] as usize],
+                    Nanos(table.start[row]),
+                );
+            }
         }
     } else {
         reading.case.spans(reading.window, &mut |span| {

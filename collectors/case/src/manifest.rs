@@ -77,6 +77,16 @@ pub struct SegmentFile {
     pub rows: u64,
     /// BLAKE3 of the file.
     pub hash: String,
+    /// Of a table: the part that is believed when it is opened, without hashing the rest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub footer: Option<Footer>,
+}
+
+/// The end of a table's file, which says where everything else stands and what it sums to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Footer {
+    pub bytes: u64,
+    pub crc: u32,
 }
 
 /// What a segment's file holds.

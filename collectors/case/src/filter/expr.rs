@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::fields::{Field, Row};
+use super::fields::Field;
 use super::pattern::Glob;
 use crate::model::Value;
 
@@ -136,9 +136,25 @@ impl Test {
     }
 }
 
+/// Something a filter can be asked about.
+pub(super) trait Tested {
+    fn test(&self, field: &Field, test: &Test) -> bool;
+    fn says(&self, word: &Glob) -> bool;
+}
+
 impl Expr {
+    /// Whether it asks only for what a skeleton tells.
+    pub(super) fn is_brief(&self) -> bool {
+        match self {
+            Expr::All(parts) | Expr::Any(parts) => parts.iter().all(Expr::is_brief),
+            Expr::Not(inner) => inner.is_brief(),
+            Expr::Term(field, _) => field.is_brief(),
+            Expr::Word(_) => false,
+        }
+    }
+
     /// Recursion is as deep as the parser allows parentheses to nest.
-    pub(super) fn holds(&self, row: &Row<'_>) -> bool {
+    pub(super) fn holds(&self, row: &impl Tested) -> bool {
         match self {
             Expr::All(parts) => parts.iter().all(|part| part.holds(row)),
             Expr::Any(parts) => parts.iter().any(|part| part.holds(row)),

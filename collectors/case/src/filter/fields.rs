@@ -1,6 +1,7 @@
 //! The keys of a filter, what they read of each signal, and which operators make sense for them.
 
-use super::expr::{Number, Test};
+use super::brief::Brief;
+use super::expr::{Number, Test, Tested};
 use super::pattern::Glob;
 use crate::model::{Attributes, LogRecord, MetricPoint, Resource, Span, Value};
 
@@ -337,6 +338,16 @@ impl<'a> From<&'a MetricPoint> for Row<'a> {
     }
 }
 
+impl Tested for Row<'_> {
+    fn test(&self, field: &Field, test: &Test) -> bool {
+        self.test_field(field, test)
+    }
+
+    fn says(&self, word: &Glob) -> bool {
+        self.say(word)
+    }
+}
+
 impl Row<'_> {
     fn resource(&self) -> &Resource {
         match self {
@@ -371,41 +382,27 @@ impl Row<'_> {
     }
 
     /// Whether `test` holds for the field. A field the row doesn't have fulfils nothing.
-    pub(super) fn test(&self, field: &Field, test: &Test) -> bool {
+    fn test_field(&self, field: &Field, test: &Test) -> bool {
         let any = |attributes: &Attributes, name: &str| {
             attributes
                 .iter()
                 .any(|(key, value)| key == name && test.value(value))
         };
         match (field, self) {
+            (field, Row::Span(span)) if field.is_brief() => Brief::from(*span).test(field, test),
             (Field::Service, _) => test.text(self.resource().service()),
             (Field::Instance, _) => test.text(self.resource().instance()),
             (Field::Scope, _) => test.text(self.scope()),
             (Field::Start, _) => test.number(Number::Int(i128::from(self.time()))),
             (Field::Attribute(name), _) => any(self.attributes(), name),
             (Field::Resource(name), _) => any(&self.resource().attributes, name),
-            (Field::Name, Row::Span(span)) => test.text(&span.name),
             (Field::Name, Row::Metric(point)) => test.text(&point.name),
-            (Field::SpanKind, Row::Span(span)) => test.text(&span.kind.name().to_ascii_lowercase()),
-            (Field::Status, Row::Span(span)) => test.text(&span.status.name().to_ascii_lowercase()),
             (Field::Message, Row::Span(span)) => test.text(&span.status_message),
-            (Field::Duration, Row::Span(span)) => {
-                test.number(Number::Int(i128::from(span.duration())))
-            }
-            (Field::Trace, Row::Span(span)) => test.text(&span.trace_id.to_string()),
             (Field::Trace, Row::Log(log)) => {
                 log.trace_id.is_some() && test.text(&log.trace_id.to_string())
             }
-            (Field::SpanId, Row::Span(span)) => test.text(&span.span_id.to_string()),
             (Field::SpanId, Row::Log(log)) => {
                 log.span_id.is_some() && test.text(&log.span_id.to_string())
-            }
-            (Field::Parent, Row::Span(span)) => {
-                if span.parent_span_id.is_some() {
-                    test.text(&span.parent_span_id.to_string())
-                } else {
-                    test.text("")
-                }
             }
             (Field::Event, Row::Span(span)) => {
                 span.events.iter().any(|event| test.text(&event.name))
@@ -427,7 +424,7 @@ impl Row<'_> {
     }
 
     /// Whether what a person reads of the row holds the word.
-    pub(super) fn says(&self, word: &Glob) -> bool {
+    fn say(&self, word: &Glob) -> bool {
         let in_attributes = || {
             self.attributes().iter().any(|(_, value)| match value {
                 Value::Text(text) => word.occurs_in(text),

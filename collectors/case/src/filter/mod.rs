@@ -9,6 +9,7 @@
 //! Terms that stand side by side must all hold; `OR`, `NOT` (or `-`) and parentheses combine them. Owns the grammar and
 //! its meaning for each signal; where rows come from, and which services exist, is for others to know.
 
+mod brief;
 mod expr;
 mod fields;
 mod lexer;
@@ -18,6 +19,7 @@ mod pattern;
 mod tests;
 
 use crate::model::{LogRecord, MetricPoint, Span};
+pub use brief::Brief;
 use expr::Expr;
 use fields::{Kind, Row};
 
@@ -124,6 +126,19 @@ filter!(
     MetricPoint,
     Kind::Metric
 );
+
+impl SpanFilter {
+    /// Whether a skeleton is enough to answer it, so that [`SpanFilter::matches_brief`] says what
+    /// [`SpanFilter::matches`] would.
+    pub fn is_brief(&self) -> bool {
+        self.0.as_ref().is_none_or(Expr::is_brief)
+    }
+
+    /// Whether the span of a skeleton is meant; only to be asked of a filter that [`SpanFilter::is_brief`].
+    pub fn matches_brief(&self, span: &Brief<'_>) -> bool {
+        self.0.as_ref().is_none_or(|expr| expr.holds(span))
+    }
+}
 
 /// `text` as one value of a term, quoted where the grammar needs it, so that a program can build a filter.
 pub fn quote(text: &str) -> String {

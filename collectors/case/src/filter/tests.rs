@@ -545,6 +545,30 @@ fn services_asked_for_are_told() {
 }
 
 #[test]
+fn a_skeleton_answers_what_it_can_as_the_span_would() {
+    let span = span();
+    for filter in [
+        "",
+        "service:payment -status:ok duration>500ms",
+        "name:*/ProcessPayment OR kind:client",
+        "trace:abab* span:01* parent:02* start>2020-01-01T00:00:00Z",
+        "NOT (status:error OR parent:\"\")",
+        "duration<1ms",
+    ] {
+        let parsed = SpanFilter::parse(filter).unwrap();
+        assert!(parsed.is_brief(), "{filter}");
+        assert_eq!(
+            parsed.matches_brief(&Brief::from(&span)),
+            parsed.matches(&span),
+            "{filter}"
+        );
+    }
+    for filter in ["refused", "attr.x:1", "service:x OR instance:y", "-event:z"] {
+        assert!(!SpanFilter::parse(filter).unwrap().is_brief(), "{filter}");
+    }
+}
+
+#[test]
 fn filters_combine() {
     let both = SpanFilter::parse("service:payment")
         .unwrap()

@@ -219,7 +219,7 @@ impl Case {
             .filter(move |segment| window.overlaps(segment.first, segment.last))
             .filter_map(move |segment| {
                 let file = segment.file(content)?;
-                match TableReader::open(&self.path.join(&file.path)) {
+                match TableReader::open(&self.path, file) {
                     Ok(table) => Some((table, segment)),
                     Err(error) => {
                         self.note_unless_dropped(&file.path, error);

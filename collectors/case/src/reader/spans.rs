@@ -63,7 +63,7 @@ impl Case {
             };
             for start in starts {
                 // Cursors only go forwards, and two traces that fold alike are rare: open anew for each.
-                let read = TableReader::open(&self.path.join(&file.path)).and_then(|table| {
+                let read = TableReader::open(&self.path, file).and_then(|table| {
                     SpanRows::open(&table)?.read_trace(start, id, |span| found.push(span))
                 });
                 self.tolerate(read);

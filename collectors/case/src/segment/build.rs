@@ -84,6 +84,7 @@ impl SegmentBuilder {
                     bytes: written.bytes,
                     rows: written.rows,
                     hash: written.hash,
+                    footer: written.footer,
                 });
             };
         if !self.spans.is_empty() {
@@ -125,6 +126,7 @@ impl SegmentBuilder {
             bytes: self.requests.len() as u64,
             rows: self.requests.len() as u64 / 20,
             hash: blake3::hash(&self.requests).to_hex().to_string(),
+            footer: None,
         };
         files::replace(&case.join(&path), &self.requests)?;
         add(Content::Requests, path, written, None);

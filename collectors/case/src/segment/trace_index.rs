@@ -1,6 +1,7 @@
 //! Where each trace stands in a traces file: folded ids in order, each with its rows.
 //!
-//! An entry takes ten bytes. Six thousand traces fit in 60 KB, and one is found by reading a few hundred bytes of that.
+//! An entry takes ten bytes. Six thousand traces fit in 60 KB, and one is found by reading a few blocks of that. Each
+//! block ends in its checksum, so that a trace is never missed in silence.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,6 +13,10 @@ use crate::CaseError;
 
 const MAGIC: &[u8; 16] = b"casefile index 1";
 const ENTRY: usize = 10;
+/// Entries under one checksum.
+const BLOCK: usize = 256;
+const SUM: usize = 4;
+const BLOCK_BYTES: u64 = (BLOCK * ENTRY + SUM) as u64;
 /// Bits of a folded id that are kept.
 const FOLD: u64 = (1 << 48) - 1;
 
@@ -33,9 +38,14 @@ pub(super) fn write(path: &Path, starts: &[TraceStart]) -> Result<Written, CaseE
     sorted.sort_unstable();
     let mut bytes = Vec::with_capacity(MAGIC.len() + sorted.len() * ENTRY);
     bytes.extend_from_slice(MAGIC);
-    for start in &sorted {
-        bytes.extend_from_slice(&start.fold.to_le_bytes()[..6]);
-        bytes.extend_from_slice(&start.first_row.to_le_bytes());
+    for block in sorted.chunks(BLOCK) {
+        let from = bytes.len();
+        for start in block {
+            bytes.extend_from_slice(&start.fold.to_le_bytes()[..6]);
+            bytes.extend_from_slice(&start.first_row.to_le_bytes());
+        }
+        let sum = crc32fast::hash(&bytes[from..]);
+        bytes.extend_from_slice(&sum.to_le_bytes());
     }
     let mut file = File::create(path).map_err(CaseError::io("create", path))?;
     file.write_all(&bytes)
@@ -45,6 +55,7 @@ pub(super) fn write(path: &Path, starts: &[TraceStart]) -> Result<Written, CaseE
         bytes: bytes.len() as u64,
         rows: sorted.len() as u64,
         hash: blake3::hash(&bytes).to_hex().to_string(),
+        footer: None,
     })
 }
 
@@ -57,26 +68,29 @@ pub(crate) fn find(path: &Path, fold: u64) -> Result<Vec<usize>, CaseError> {
         .map_err(CaseError::io("look at", path))?
         .len();
     let body = len.saturating_sub(MAGIC.len() as u64);
-    if !body.is_multiple_of(ENTRY as u64) {
-        return Err(CaseError::damaged(path, "the index is cut short"));
-    }
-    let entry = |at: u64| -> Result<TraceStart, CaseError> {
-        let mut bytes = [0; ENTRY];
-        file.read_exact_at(&mut bytes, MAGIC.len() as u64 + at * ENTRY as u64)
+    let mut buffer = Vec::new();
+    // Few blocks are looked at, and each is checked.
+    let mut load = |number: u64| -> Result<Vec<TraceStart>, CaseError> {
+        let left = body - number * BLOCK_BYTES;
+        buffer.resize(left.min(BLOCK_BYTES) as usize, 0);
+        file.read_exact_at(&mut buffer, MAGIC.len() as u64 + number * BLOCK_BYTES)
             .map_err(CaseError::io("read", path))?;
-        let (mut fold, mut row) = ([0; 8], [0; 4]);
-        fold[..6].copy_from_slice(&bytes[..6]);
-        row.copy_from_slice(&bytes[6..]);
-        Ok(TraceStart {
-            fold: u64::from_le_bytes(fold),
-            first_row: u32::from_le_bytes(row),
-        })
+        let entries = buffer
+            .len()
+            .checked_sub(SUM)
+            .filter(|len| *len > 0 && len % ENTRY == 0)
+            .ok_or_else(|| CaseError::damaged(path, "the index is cut short"))?;
+        let (entries, sum) = buffer.split_at(entries);
+        if crc32fast::hash(entries).to_le_bytes() != sum {
+            return Err(CaseError::damaged(path, "a checksum does not match"));
+        }
+        Ok(entries.chunks_exact(ENTRY).map(entry).collect())
     };
-    let count = body / ENTRY as u64;
+    let count = body.div_ceil(BLOCK_BYTES);
     let (mut low, mut high) = (0, count);
     while low < high {
         let middle = low.midpoint(high);
-        if entry(middle)?.fold < fold {
+        if load(middle)?.last().is_some_and(|last| last.fold < fold) {
             low = middle + 1;
         } else {
             high = middle;
@@ -84,12 +98,58 @@ pub(crate) fn find(path: &Path, fold: u64) -> Result<Vec<usize>, CaseError> {
     }
     let mut found = Vec::new();
     while low < count {
-        let start = entry(low)?;
-        if start.fold != fold {
+        let block = load(low)?;
+        let from = block.partition_point(|start| start.fold < fold);
+        let alike = block[from..].iter().take_while(|start| start.fold == fold);
+        found.extend(alike.map(|start| start.first_row as usize));
+        if block.last().is_some_and(|last| last.fold > fold) {
             break;
         }
-        found.push(start.first_row as usize);
         low += 1;
     }
     Ok(found)
+}
+
+fn entry(bytes: &[u8]) -> TraceStart {
+    let (mut fold, mut row) = ([0; 8], [0; 4]);
+    fold[..6].copy_from_slice(&bytes[..6]);
+    row.copy_from_slice(&bytes[6..]);
+    TraceStart {
+        fold: u64::from_le_bytes(fold),
+        first_row: u32::from_le_bytes(row),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn every_trace_is_found_whatever_block_it_is_in() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("index.bin");
+        for count in [0u32, 1, 255, 256, 257, 1_000] {
+            let fold = |n: u32| u64::from(n).wrapping_mul(0x9e37_79b9_7f4a_7c15) & FOLD;
+            let mut starts: Vec<TraceStart> = (0..count)
+                .map(|n| TraceStart {
+                    fold: fold(n),
+                    first_row: n * 3,
+                })
+                .collect();
+            // Many that fold alike, across blocks.
+            starts.extend((0..600).map(|n| TraceStart {
+                fold: 77,
+                first_row: n,
+            }));
+            write(&path, &starts).unwrap();
+            for n in 0..count {
+                assert_eq!(find(&path, fold(n)).unwrap(), [n as usize * 3]);
+            }
+            assert_eq!(find(&path, 77).unwrap(), (0..600).collect::<Vec<_>>());
+            assert!(find(&path, 78).unwrap().is_empty());
+            assert!(find(&path, FOLD).unwrap().is_empty());
+        }
+    }
 }

@@ -58,7 +58,7 @@ impl OpenSegment {
     ) -> Result<OpenSegment, CaseError> {
         Ok(OpenSegment {
             id,
-            reader: Arc::new(TableReader::open(&case.join(&file.path))?),
+            reader: Arc::new(TableReader::open(case, file)?),
             columns: (0..columns).map(|_| None).collect(),
             lookups: HashMap::new(),
         })

@@ -1,6 +1,6 @@
 //! Attribute values in place.
 
-use super::proto::{Fields, Raw, WireError};
+use super::proto::{Fields, Raw, WireError, utf8};
 use crate::model::{Attributes, Value};
 
 /// How deep arrays and maps may lie in one another; beyond it a request is refused.
@@ -73,11 +73,40 @@ impl<'a> KeyValueView<'a> {
     /// Reads and checks the body of a `KeyValue`.
     #[inline]
     pub fn read(body: &'a [u8]) -> Result<KeyValueView<'a>, WireError> {
-        read_pair(body, 0)
+        match read_short_pair(body) {
+            Some(pair) => Ok(pair),
+            None => read_pair(body, 0),
+        }
     }
 }
 
-fn read_pair(body: &[u8], depth: usize) -> Result<KeyValueView<'_>, WireError> {
+/// The way nearly every attribute is sent: key, then a text or a small number, all of it short. Anything else, errors
+/// too, is for the general way.
+#[inline(always)]
+pub(super) fn read_short_pair(body: &[u8]) -> Option<KeyValueView<'_>> {
+    let [0x0a, len @ 0..=127, rest @ ..] = body else {
+        return None;
+    };
+    let (key, rest) = rest.split_at_checked(usize::from(*len))?;
+    let [0x12, len @ 0..=127, value @ ..] = rest else {
+        return None;
+    };
+    if value.len() != usize::from(*len) {
+        return None;
+    }
+    let value = match value {
+        [0x0a, len @ 0..=127, text @ ..] if text.len() == usize::from(*len) => AnyView::Text(utf8(text)?),
+        [0x18, number @ 0..=127] => AnyView::Int(i64::from(*number)),
+        [0x18, low @ 128..=255, high @ 0..=127] => AnyView::Int(i64::from(*low & 127) | i64::from(*high) << 7),
+        _ => return None,
+    };
+    Some(KeyValueView {
+        key: utf8(key)?,
+        value,
+    })
+}
+
+pub(super) fn read_pair(body: &[u8], depth: usize) -> Result<KeyValueView<'_>, WireError> {
     let mut pair = KeyValueView {
         key: "",
         value: AnyView::Empty,

@@ -13,6 +13,9 @@ pub mod proto;
 pub mod spans;
 pub mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use any::{AnyView, KeyValueView};
 pub use origin::{OriginView, ResourceView, ScopeView};
 pub use proto::WireError;

@@ -33,7 +33,7 @@ fn fault(reason: &'static str, at: &[u8]) -> WireError {
 /// Text that is valid UTF-8. Nearly all of it is ASCII, and most of it is shorter than what the standard library's
 /// check needs to get going.
 #[inline(always)]
-fn utf8(bytes: &[u8]) -> Option<&str> {
+pub(super) fn utf8(bytes: &[u8]) -> Option<&str> {
     let word = |at: usize| {
         bytes[at..]
             .first_chunk()
@@ -80,6 +80,11 @@ pub struct Fields<'a> {
 impl<'a> Fields<'a> {
     pub fn new(message: &'a [u8]) -> Fields<'a> {
         Fields { rest: message }
+    }
+
+    /// What has not been read yet.
+    pub fn rest(&self) -> &'a [u8] {
+        self.rest
     }
 
     /// The next field's number and value. Inlined wherever it is used: this is where the time of a walk goes, and

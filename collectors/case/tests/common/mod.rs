@@ -1,6 +1,8 @@
 //! Requests for tests: every field of every signal, and a shop's traffic in any amount.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used)]
 
+pub mod kit;
+
 use bytes::Bytes;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceRequest;
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -396,38 +398,36 @@ pub fn metrics() -> Bytes {
 
 /// `count` requests of `spans` spans each; no two alike.
 pub fn traffic(count: u64, spans: u64) -> impl Iterator<Item = Bytes> {
-    (0..count).map(move |request| {
-        let spans = (0..spans)
-            .map(|i| {
-                let n = request * spans + i;
-                let trace = n / 8;
-                Span {
-                    trace_id: id16(trace),
-                    span_id: id8(n),
-                    parent_span_id: if n % 8 == 0 { vec![] } else { id8(n - 1) },
-                    name: format!("operation {}", n % 17),
-                    kind: (n % 6) as i32,
-                    start_time_unix_nano: T0 + n * 1_000,
-                    end_time_unix_nano: T0 + n * 1_000 + n % 977 * 1_000,
-                    attributes: vec![
-                        text("http.route", "/api/v1/checkout"),
-                        pair(
-                            "http.response.status_code",
-                            Value::IntValue(200 + (n % 3) as i64),
-                        ),
-                        text("order.id", &format!("ord_{n:012}")),
-                    ],
-                    status: Some(Status {
-                        message: String::new(),
-                        code: if n % 50 == 0 { 2 } else { 0 },
-                    }),
-                    ..Span::default()
-                }
-            })
-            .collect();
-        traces(vec![under(
-            ["checkout", "payment", "inventory"][request as usize % 3],
-            spans,
-        )])
-    })
+    (0..count).map(move |number| request(number, spans))
+}
+
+/// Request `number` of such traffic.
+pub fn request(number: u64, spans: u64) -> Bytes {
+    let from = number * spans;
+    let spans = (from..from + spans)
+        .map(|n| Span {
+            trace_id: id16(n / 8),
+            span_id: id8(n),
+            parent_span_id: if n % 8 == 0 { vec![] } else { id8(n - 1) },
+            name: format!("operation {}", n % 17),
+            kind: (n % 6) as i32,
+            start_time_unix_nano: T0 + n * 1_000,
+            end_time_unix_nano: T0 + n * 1_000 + n % 977 * 1_000,
+            attributes: vec![
+                text("http.route", "/api/v1/checkout"),
+                pair(
+                    "http.response.status_code",
+                    Value::IntValue(200 + (n % 3) as i64),
+                ),
+                text("order.id", &format!("ord_{n:012}")),
+            ],
+            status: Some(Status {
+                message: String::new(),
+                code: if n % 50 == 0 { 2 } else { 0 },
+            }),
+            ..Span::default()
+        })
+        .collect();
+    let service = ["checkout", "payment", "inventory"][number as usize % 3];
+    traces(vec![under(service, spans)])
 }

@@ -10,7 +10,9 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::parser::parse_message_type;
 
 use super::chunk::{self, Levels, Values};
+use super::page_sums;
 use crate::CaseError;
+use crate::manifest::Footer;
 
 /// A file being written. Columns come in the order of the schema.
 pub(crate) struct TableFile {
@@ -26,6 +28,7 @@ pub(crate) struct Written {
     pub(crate) bytes: u64,
     pub(crate) rows: u64,
     pub(crate) hash: String,
+    pub(crate) footer: Option<Footer>,
 }
 
 /// Hashes what passes through, so that the file need not be read again to be hashed.
@@ -33,6 +36,9 @@ struct Hashing {
     file: File,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// Of what comes after the last page.
+    footer: Option<crc32fast::Hasher>,
+    footer_bytes: u64,
 }
 
 impl Write for Hashing {
@@ -40,6 +46,10 @@ impl Write for Hashing {
         let written = self.file.write(bytes)?;
         self.hasher.update(&bytes[..written]);
         self.bytes += written as u64;
+        if let Some(footer) = &mut self.footer {
+            footer.update(&bytes[..written]);
+            self.footer_bytes += written as u64;
+        }
         Ok(written)
     }
 
@@ -61,6 +71,8 @@ impl TableFile {
             file,
             hasher: blake3::Hasher::new(),
             bytes: 0,
+            footer: None,
+            footer_bytes: 0,
         };
         let writer = SerializedFileWriter::new(sink, Arc::new(schema), Arc::new(properties))
             .map_err(fault)?;
@@ -96,11 +108,16 @@ impl TableFile {
         } = self;
         let write = || {
             let mut group = writer.next_row_group()?;
+            let mut sums = page_sums::PageSums::default();
             for column in columns {
+                sums.add(&column.bytes, &column.close);
                 group.append_column(&column.bytes, column.close)?;
             }
             group.close()?;
+            // What the writer still buffers belongs to the pages.
             writer.flush()?;
+            writer.inner_mut().footer = Some(crc32fast::Hasher::new());
+            writer.append_key_value_metadata(sums.entry());
             Ok(())
         };
         write().map_err(|error| failed(&path, &error))?;
@@ -112,6 +129,10 @@ impl TableFile {
             bytes: sink.bytes,
             rows: rows as u64,
             hash: sink.hasher.finalize().to_hex().to_string(),
+            footer: sink.footer.map(|footer| Footer {
+                bytes: sink.footer_bytes,
+                crc: footer.finalize(),
+            }),
         })
     }
 }

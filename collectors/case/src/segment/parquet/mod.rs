@@ -7,6 +7,7 @@ mod chunk;
 mod delta;
 mod file;
 mod levels;
+pub(crate) mod page_sums;
 
 pub(crate) use chunk::{Levels, Texts, Values};
 pub(crate) use file::{TableFile, Written};

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 use parquet::basic::Encoding;
@@ -16,6 +16,8 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::decode::{self, Layout, Page, PageValues, TextArena, TextPage};
 use crate::CaseError;
+use crate::manifest::SegmentFile;
+use crate::segment::parquet::page_sums::{self, PageSum};
 
 /// A file of one table.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub(crate) struct TableReader {
 struct Positioned {
     file: File,
     len: u64,
+    /// Known once the footer is read.
+    pages: OnceLock<Vec<PageSum>>,
 }
 
 impl Length for Positioned {
@@ -59,8 +63,36 @@ impl ChunkReader for Positioned {
         }
         let mut bytes = vec![0; length];
         self.file.read_exact_at(&mut bytes, start)?;
+        if let Some(pages) = self.pages.get() {
+            let page = pages.binary_search_by_key(&start, |page| page.at);
+            let whole = page.ok().and_then(|at| pages.get(at)).is_some_and(|page| {
+                page.len == length as u64 && page.sum == crc32fast::hash(&bytes)
+            });
+            if !whole {
+                return Err(ParquetError::General(format!(
+                    "the page at byte {start} is not what was written"
+                )));
+            }
+        }
         Ok(Bytes::from(bytes))
     }
+}
+
+fn check_footer(file: &File, path: &Path, listed: &SegmentFile) -> Result<(), CaseError> {
+    let footer = listed
+        .footer
+        .filter(|footer| footer.bytes <= listed.bytes)
+        .ok_or_else(|| CaseError::damaged(path, "the manifest does not say where its footer is"))?;
+    let mut bytes = vec![0; footer.bytes as usize];
+    file.read_exact_at(&mut bytes, listed.bytes - footer.bytes)
+        .map_err(CaseError::io("read", path))?;
+    if crc32fast::hash(&bytes) != footer.crc {
+        return Err(CaseError::damaged(
+            path,
+            "its footer is not what was written",
+        ));
+    }
+    Ok(())
 }
 
 struct PositionedRead {
@@ -77,18 +109,33 @@ impl std::io::Read for PositionedRead {
 }
 
 impl TableReader {
-    pub(crate) fn open(path: &Path) -> Result<TableReader, CaseError> {
+    /// Opens the file that a manifest lists. Nothing of it is decoded that is not what was written: the manifest vouches
+    /// for the footer, the footer for each page.
+    pub(crate) fn open(case: &Path, listed: &SegmentFile) -> Result<TableReader, CaseError> {
+        let path = case.join(&listed.path);
+        let path = path.as_path();
         let file = File::open(path).map_err(CaseError::io("open", path))?;
         let len = file
             .metadata()
             .map_err(CaseError::io("look at", path))?
             .len();
-        let file = Arc::new(Positioned { file, len });
+        if len != listed.bytes {
+            let what = format!("it has {len} bytes and should have {}", listed.bytes);
+            return Err(CaseError::damaged(path, what));
+        }
+        check_footer(&file, path, listed)?;
+        let file = Arc::new(Positioned {
+            file,
+            len,
+            pages: OnceLock::new(),
+        });
         let metadata = ParquetMetaDataReader::new()
             .with_offset_index_policy(PageIndexPolicy::Required)
             .with_column_index_policy(PageIndexPolicy::Skip)
             .parse_and_finish(&*file)
             .map_err(|error| CaseError::damaged(path, error.to_string()))?;
+        let pages = page_sums::read(&metadata).map_err(|what| CaseError::damaged(path, what))?;
+        let _ = file.pages.set(pages);
         let mut leaves = HashMap::new();
         for (leaf, column) in metadata
             .file_metadata()
