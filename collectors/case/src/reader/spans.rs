@@ -57,15 +57,40 @@ impl Case {
             ) else {
                 continue;
             };
-            let starts = trace_index::find(&self.path.join(&index.path), id.fold());
-            let Some(starts) = self.tolerate(starts).filter(|starts| !starts.is_empty()) else {
+            let starts = match trace_index::find(&self.path, index, id.fold()) {
+                Ok(starts) if starts.is_empty() => continue,
+                Ok(starts) => Some(starts),
+                // Without its index the file is read whole.
+                Err(error) => {
+                    self.note_unless_dropped(&index.path, error);
+                    None
+                }
+            };
+            let table = match TableReader::open(&self.path, file) {
+                Ok(table) => table,
+                Err(error) => {
+                    self.note_unless_dropped(&file.path, error);
+                    continue;
+                }
+            };
+            let Some(starts) = starts else {
+                let read = SpanRows::open(&table).and_then(|mut rows| {
+                    rows.read(
+                        0..table.rows(),
+                        |trace, _| trace == id,
+                        |span| {
+                            found.push(span);
+                            ControlFlow::Continue(())
+                        },
+                    )
+                });
+                self.tolerate(read);
                 continue;
             };
             for start in starts {
                 // Cursors only go forwards, and two traces that fold alike are rare: open anew for each.
-                let read = TableReader::open(&self.path, file).and_then(|table| {
-                    SpanRows::open(&table)?.read_trace(start, id, |span| found.push(span))
-                });
+                let read = SpanRows::open(&table)
+                    .and_then(|mut rows| rows.read_trace(start, id, |span| found.push(span)));
                 self.tolerate(read);
             }
         }

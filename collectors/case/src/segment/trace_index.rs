@@ -10,6 +10,7 @@ use std::path::Path;
 
 use super::Written;
 use crate::CaseError;
+use crate::manifest::SegmentFile;
 
 const MAGIC: &[u8; 16] = b"casefile index 1";
 const ENTRY: usize = 10;
@@ -60,13 +61,22 @@ pub(super) fn write(path: &Path, starts: &[TraceStart]) -> Result<Written, CaseE
 }
 
 /// First rows of traces whose id folds to `fold`; rarely more than one, and readers compare the ids themselves.
-pub(crate) fn find(path: &Path, fold: u64) -> Result<Vec<usize>, CaseError> {
+pub(crate) fn find(case: &Path, listed: &SegmentFile, fold: u64) -> Result<Vec<usize>, CaseError> {
+    let path = case.join(&listed.path);
+    find_in(&path, listed.bytes, fold)
+}
+
+fn find_in(path: &Path, listed_bytes: u64, fold: u64) -> Result<Vec<usize>, CaseError> {
     let fold = fold & FOLD;
     let file = File::open(path).map_err(CaseError::io("open", path))?;
     let len = file
         .metadata()
         .map_err(CaseError::io("look at", path))?
         .len();
+    if len != listed_bytes {
+        let what = format!("it has {len} bytes and should have {listed_bytes}");
+        return Err(CaseError::damaged(path, what));
+    }
     let body = len.saturating_sub(MAGIC.len() as u64);
     let mut buffer = Vec::new();
     // Few blocks are looked at, and each is checked.
@@ -143,13 +153,14 @@ mod tests {
                 fold: 77,
                 first_row: n,
             }));
-            write(&path, &starts).unwrap();
+            let len = write(&path, &starts).unwrap().bytes;
+            let find = |fold| find_in(&path, len, fold);
             for n in 0..count {
-                assert_eq!(find(&path, fold(n)).unwrap(), [n as usize * 3]);
+                assert_eq!(find(fold(n)).unwrap(), [n as usize * 3]);
             }
-            assert_eq!(find(&path, 77).unwrap(), (0..600).collect::<Vec<_>>());
-            assert!(find(&path, 78).unwrap().is_empty());
-            assert!(find(&path, FOLD).unwrap().is_empty());
+            assert_eq!(find(77).unwrap(), (0..600).collect::<Vec<_>>());
+            assert!(find(78).unwrap().is_empty());
+            assert!(find(FOLD).unwrap().is_empty());
         }
     }
 }

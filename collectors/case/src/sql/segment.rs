@@ -79,7 +79,7 @@ impl SegmentScan {
                 .collect(),
             None => match looked_up(table, &mut open, wants) {
                 Some(rows) => single_rows(rows),
-                None => VecDeque::from([0..open.reader.rows()]),
+                None => std::iter::once(0..open.reader.rows()).collect(),
             },
         };
         Some(SegmentScan {
@@ -274,7 +274,7 @@ fn trace_starts(table: &Table, segment: &Segment, wants: &[Want]) -> Option<Vec<
         return Some(Vec::new());
     };
     let index = segment.file(Content::TraceIndex)?;
-    match trace_index::find(&table.case.path().join(&index.path), id.fold()) {
+    match trace_index::find(table.case.path(), index, id.fold()) {
         Ok(starts) => Some(starts),
         // Without its index the file is read whole.
         Err(error) => {
