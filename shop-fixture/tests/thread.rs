@@ -324,3 +324,73 @@ async fn nothing_outlives_a_killed_supervisor() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn two_instances_of_one_id_share_one_entry() {
+    let shop = start(|config| config.profile = shop_fixture::config::Profile::Default).await;
+    let listed = async || {
+        shop.registry("/services/payment")
+            .await
+            .as_array()
+            .unwrap()
+            .len()
+    };
+    assert_eq!(listed().await, 2);
+    let seen = shop.registry("/registry/snapshot").await["seq"]
+        .as_u64()
+        .unwrap();
+    let fault = shop
+        .fault(json!({ "kind": "duplicate_id", "target": { "service": "payment", "instance": 1 } }))
+        .await;
+    eventually("one entry is left", LIMIT, async || {
+        (listed().await == 1).then_some(())
+    })
+    .await;
+    let replaced = eventually("the entry is replaced", LIMIT, async || {
+        let events = shop
+            .registry(&format!("/registry/events?since={seen}&wait=0"))
+            .await;
+        events
+            .as_array()?
+            .iter()
+            .find(|event| event["kind"] == "replaced")
+            .cloned()
+    })
+    .await;
+    assert_eq!(replaced["name"], "payment");
+    shop.end_fault(&fault).await;
+    eventually("both are back", LIMIT, async || {
+        (listed().await == 2).then_some(())
+    })
+    .await;
+    shop.shop.stop().await;
+}
+
+#[tokio::test]
+async fn the_debug_pages_sum_up_what_ran() {
+    let shop = start(|_| {}).await;
+    let (_, answer) = shop.checkout(json!({}), "").await;
+    let roots = shop.debug("/traces/recent").await;
+    let root = roots
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|root| root["trace_id"] == answer["trace_id"])
+        .unwrap();
+    assert_eq!(
+        (&root["service"], &root["name"]),
+        (&json!("api-gateway"), &json!("POST /api/v1/checkout"))
+    );
+    let services = shop.debug("/metrics/services").await;
+    let payment = services
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|row| row["service"] == "payment")
+        .unwrap();
+    assert!(
+        payment["requests"].as_f64().unwrap() >= 1.0 && payment["errors"] == 0.0,
+        "{payment}"
+    );
+    shop.shop.stop().await;
+}

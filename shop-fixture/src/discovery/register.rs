@@ -36,6 +36,9 @@ pub async fn keep_registered(rt: Rt) {
             _ = changes.changed() => {
                 let wanted = record(&rt);
                 if wanted != registered {
+                    if wanted["id"] != registered["id"] {
+                        farewell(&rt, registered["id"].as_str().unwrap_or_default()).await;
+                    }
                     registered = register(&rt).await;
                 }
             }
@@ -95,7 +98,7 @@ fn record(rt: &Rt) -> Value {
     } else {
         "/health/ready"
     };
-    json!({ "id": rt.instance_id(), "name": name, "address": address, "health_path": health_path, "metadata": metadata })
+    json!({ "id": own_id(rt), "name": name, "address": address, "health_path": health_path, "metadata": metadata })
 }
 
 fn started_at(rt: &Rt) -> String {
@@ -148,7 +151,7 @@ async fn register(rt: &Rt) -> Value {
 /// Whether the registry still knows the instance.
 async fn heartbeat(rt: &Rt) -> bool {
     let body = json!({
-        "id": rt.instance_id(),
+        "id": own_id(rt),
         "name": rt.spec.name,
         "timestamp": rt.clock.now_text(),
         "status": status(rt),
@@ -182,7 +185,20 @@ pub async fn deregister(rt: &Rt) {
     if rt.faults.is_on("no_deregister") {
         return;
     }
-    let body = json!({ "id": rt.instance_id(), "name": rt.spec.name });
+    farewell(rt, &own_id(rt)).await;
+}
+
+/// The id under which it registers: its own, or the one that a fault has it share with another instance.
+fn own_id(rt: &Rt) -> String {
+    let copied = rt
+        .faults
+        .find("duplicate_id")
+        .and_then(|params| params["copy_from"].as_str().map(str::to_owned));
+    copied.unwrap_or_else(|| rt.instance_id().to_owned())
+}
+
+async fn farewell(rt: &Rt, id: &str) {
+    let body = json!({ "id": id, "name": rt.spec.name });
     match post(rt, "DELETE", "/deregister", &body).await {
         Ok((200, _)) => {
             rt.telemetry.info(

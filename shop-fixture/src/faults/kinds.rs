@@ -76,6 +76,12 @@ pub const KINDS: &[KindInfo] = &[
         "Registers under another name: lookups of the right one miss it.",
     ),
     kind(
+        "duplicate_id",
+        "copy_from",
+        Reach::Instance,
+        "Registers under the id of another instance: two processes, one entry, and one of them idle.",
+    ),
+    kind(
         "bad_health_path",
         "",
         Reach::Instance,

@@ -175,9 +175,10 @@ impl Engine {
                 .read::<_, StoreError, _>(move |tx| journal::steps(tx, &id))
                 .await?
         };
-        if saga.status == Status::Initiated {
+        // The first intent writes that the saga runs, so that beginning costs no flush of its own.
+        let mut opening = saga.status == Status::Initiated;
+        if opening {
             saga.status = Status::Running;
-            self.save(saga, None).await?;
             self.rt
                 .telemetry
                 .info("saga.started", "saga started", about(saga));
@@ -190,10 +191,11 @@ impl Engine {
                 {
                     continue;
                 }
-                if let Err(failure) = self.forward(saga, model, ordinal, step).await? {
+                if let Err(failure) = self.forward(saga, model, ordinal, step, opening).await? {
                     self.turn_back(saga, model, ordinal, failure).await?;
                     break;
                 }
+                opening = false;
             }
         }
         if saga.status == Status::Running {
@@ -214,13 +216,15 @@ impl Engine {
         model: &Arc<dyn Model>,
         ordinal: usize,
         step: &'static StepDef,
+        opening: bool,
     ) -> Result<Result<(), StepFailure>, StoreError> {
         self.crash_point("before_step", step.name);
         let key = forward_key(saga, step);
         let mut attempt: u32 = 0;
         loop {
             attempt += 1;
-            self.record_intent(saga, ordinal, attempt).await?;
+            self.record_intent(saga, ordinal, attempt, opening && attempt == 1)
+                .await?;
             self.crash_point("after_intent", step.name);
             let span = self.step_span("saga step", saga, step, ordinal, attempt, &key);
             let called = in_span(&span, async {
@@ -262,31 +266,49 @@ impl Engine {
 
     async fn record_intent(
         &self,
-        saga: &Saga,
+        saga: &mut Saga,
         ordinal: usize,
         attempt: u32,
+        opening: bool,
     ) -> Result<(), StoreError> {
-        let (writer, saga) = (self.writer.clone(), saga.clone());
-        self.store()?
-            .write(move |tx| {
+        let (writer, mut changed) = (self.writer.clone(), saga.clone());
+        *saga = self
+            .store()?
+            .write::<_, StoreError, _>(move |tx| {
+                if opening {
+                    writer.save(tx, &mut changed)?;
+                    let outcome = Some(changed.status.as_str());
+                    writer.append(
+                        tx,
+                        &changed,
+                        &Entry {
+                            kind: "state",
+                            outcome,
+                            ..Entry::default()
+                        },
+                    )?;
+                }
+                let saga = &changed;
                 writer.set_step(
                     tx,
-                    &saga,
+                    saga,
                     &StepChange::to(ordinal, StepStatus::InProgress, attempt),
                 )?;
-                let id = journal::step_id(&saga, ordinal);
+                let id = journal::step_id(saga, ordinal);
                 writer.append(
                     tx,
-                    &saga,
+                    saga,
                     &Entry {
                         kind: "step_intent",
                         step: Some(&id),
                         attempt: Some(attempt),
                         ..Entry::default()
                     },
-                )
+                )?;
+                Ok(changed)
             })
-            .await
+            .await?;
+        Ok(())
     }
 
     async fn record_success(

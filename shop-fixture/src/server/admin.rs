@@ -20,6 +20,7 @@ pub fn router(rt: &Rt) -> Router {
     let with = |rt: &Rt| Arc::clone(rt);
     let (metrics, add, list, end, end_all) = (with(rt), with(rt), with(rt), with(rt), with(rt));
     let (cache, breakers, rows, sagas) = (with(rt), with(rt), with(rt), with(rt));
+    let (roots, red) = (with(rt), with(rt));
     health(rt)
         .route(Method::GET, "/metrics", Class::Silent, move |_| {
             let rt = Arc::clone(&metrics);
@@ -91,6 +92,19 @@ pub fn router(rt: &Rt) -> Router {
                 }
             },
         )
+        .route(Method::GET, "/debug/traces", Class::Silent, move |_| {
+            let rt = Arc::clone(&roots);
+            async move {
+                Ok(HttpReply::json(
+                    200,
+                    Value::Array(rt.telemetry.recent_roots()),
+                ))
+            }
+        })
+        .route(Method::GET, "/debug/red", Class::Silent, move |_| {
+            let rt = Arc::clone(&red);
+            async move { Ok(HttpReply::json(200, rt.telemetry.metrics().red())) }
+        })
         .route(
             Method::GET,
             "/debug/sagas/{which}",

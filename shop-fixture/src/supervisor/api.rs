@@ -45,6 +45,8 @@ pub(super) fn router(supervisor: &Arc<Supervisor>) -> Router {
     route!(GET "/debug/breakers" debug::breakers);
     route!(GET "/debug/outbox" debug::outbox);
     route!(GET "/debug/dlq" debug::dead_letters);
+    route!(GET "/debug/traces/recent" debug::recent_traces);
+    route!(GET "/debug/metrics/services" debug::service_metrics);
     route!(GET "/debug/config" debug::config);
     route!(GET "/debug/processes" debug::processes);
     route!(GET "/debug/faults" debug_faults);

@@ -80,7 +80,7 @@ fn check_order(ledgers: &Ledgers, order: &Value, moment: Moment, found: &mut Vec
             let right = |row: &&&Value| {
                 row["amount_cents"] == order["total_cents"] && row["refund_cents"] == 0
             };
-            if completed.len() != 1 || !completed.iter().all(|row| right(&row)) {
+            if completed.len() != 1 || !completed.iter().all(right) {
                 violation(
                     found,
                     "I1",
@@ -99,7 +99,8 @@ fn check_order(ledgers: &Ledgers, order: &Value, moment: Moment, found: &mut Vec
             }
         }
         ("FAILED", "PAYMENT_ERROR") => {
-            if !completed.is_empty() || !reservations.is_empty() {
+            let untouched = completed.is_empty() && reservations.is_empty();
+            if !untouched {
                 violation(
                     found,
                     "I2",
@@ -109,10 +110,10 @@ fn check_order(ledgers: &Ledgers, order: &Value, moment: Moment, found: &mut Vec
             }
         }
         ("FAILED", _) => {
-            let refunded = |row: &&&Value| {
+            let refunded = |row: &&Value| {
                 row["status"] == "REFUNDED" && row["refund_cents"] == row["amount_cents"]
             };
-            if payments.is_empty() || !payments.iter().all(|row| refunded(&row)) {
+            if payments.is_empty() || !payments.iter().all(refunded) {
                 violation(
                     found,
                     "I3",

@@ -12,6 +12,7 @@ use super::{Supervisor, check};
 use crate::catalog::{BUS, CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING};
 use crate::error::ApiError;
 use crate::server::http::{HttpReply, HttpRequest};
+use crate::telemetry::metrics::quantile_bound;
 
 type Answer = Result<HttpReply, ApiError>;
 
@@ -407,4 +408,65 @@ pub(super) async fn check_ledgers(supervisor: Arc<Supervisor>, request: HttpRequ
         200,
         json!({ "holds": violations.is_empty(), "orders": ledgers.orders.len(), "violations": violations }),
     ))
+}
+
+/// The newest root spans of all processes, newest first.
+pub(super) async fn recent_traces(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {
+    const SHOWN: usize = 200;
+    let mut rows = Vec::new();
+    for managed in supervisor.instances() {
+        let (Some(ports), Some(_)) = (managed.ports(), managed.pid()) else {
+            continue;
+        };
+        let url = format!("http://127.0.0.1:{}/debug/traces", ports.admin);
+        if let Ok(Value::Array(roots)) = get(&supervisor, &url).await {
+            rows.extend(roots);
+        }
+    }
+    let start = |row: &Value| row["start"].as_str().unwrap_or_default().to_owned();
+    rows.sort_by_key(|row| std::cmp::Reverse(start(row)));
+    rows.truncate(SHOWN);
+    Ok(HttpReply::json(200, rows.into()))
+}
+
+/// Requests, errors and duration of each service since its instances started.
+pub(super) async fn service_metrics(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {
+    let mut services: std::collections::BTreeMap<&'static str, (f64, f64, Vec<u64>, usize)> =
+        std::collections::BTreeMap::new();
+    for managed in supervisor.instances() {
+        let (Some(ports), Some(_)) = (managed.ports(), managed.pid()) else {
+            continue;
+        };
+        let url = format!("http://127.0.0.1:{}/debug/red", ports.admin);
+        let Ok(red) = get(&supervisor, &url).await else {
+            continue;
+        };
+        let (requests, errors, buckets, instances) = services.entry(managed.service()).or_default();
+        *requests += red["requests"].as_f64().unwrap_or(0.0);
+        *errors += red["errors"].as_f64().unwrap_or(0.0);
+        *instances += 1;
+        for (position, count) in red["buckets"].as_array().into_iter().flatten().enumerate() {
+            if buckets.len() <= position {
+                buckets.push(0);
+            }
+            buckets[position] += count.as_u64().unwrap_or(0);
+        }
+    }
+    let rows: Vec<Value> = services
+        .into_iter()
+        .map(|(service, (requests, errors, buckets, instances))| {
+            let below = |share| quantile_bound(&buckets, share).map(|bound| bound * 1_000.0);
+            json!({
+                "service": service,
+                "instances": instances,
+                "requests": requests,
+                "errors": errors,
+                "error_share": if requests > 0.0 { errors / requests } else { 0.0 },
+                "p50_below_ms": below(0.5),
+                "p95_below_ms": below(0.95),
+                "p99_below_ms": below(0.99),
+            })
+        })
+        .collect();
+    Ok(HttpReply::json(200, rows.into()))
 }

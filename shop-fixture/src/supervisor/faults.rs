@@ -68,6 +68,9 @@ pub(super) async fn start(
     }
     let id = ulid("flt_");
     request.fault_id = Some(id.clone());
+    if kind.name == "duplicate_id" && request.params["copy_from"].as_str().is_none() {
+        copy_other_id(supervisor, &targets, &mut request)?;
+    }
     let now = Clock::new(1.0).now();
     let labels: Vec<String> = targets.iter().map(|managed| managed.label()).collect();
     let pids: Vec<Option<u32>> = targets.iter().map(|managed| managed.pid()).collect();
@@ -102,6 +105,31 @@ pub(super) async fn start(
     Ok(
         json!({ "fault_id": id, "kind": kind.name, "instances": labels, "ttl_s": ttl.as_secs_f64() }),
     )
+}
+
+/// Fills in whose id the target is to share: that of another instance of its service.
+fn copy_other_id(
+    supervisor: &Supervisor,
+    targets: &[Arc<Managed>],
+    request: &mut FaultRequest,
+) -> Result<(), ApiError> {
+    let other = supervisor
+        .instances()
+        .into_iter()
+        .filter(|managed| managed.service() == request.target.service)
+        .find(|managed| {
+            !targets
+                .iter()
+                .any(|target| target.instance() == managed.instance())
+        })
+        .and_then(|managed| managed.ports());
+    let Some(other) = other else {
+        return Err(ApiError::invalid(
+            "name one instance of a service that has another one, or whose id to share with copy_from",
+        ));
+    };
+    request.params = json!({ "copy_from": other.id });
+    Ok(())
 }
 
 /// The instance ends the fault by itself; this only writes down that it did.

@@ -322,6 +322,33 @@ impl Metrics {
             .collect()
     }
 
+    /// Requests, errors and duration of what this process served, with the raw buckets, so that instances can be added up.
+    #[must_use]
+    pub fn red(&self) -> serde_json::Value {
+        let (mut requests, mut errors) = (0.0, 0.0);
+        let mut buckets = vec![0_u64; SEED.len() + 1];
+        for (definition, series) in self.families() {
+            for (labels, value) in series {
+                match (definition.name, value) {
+                    ("testservice_requests_total", Value::Number(count)) => {
+                        requests += count;
+                        let code = labels.iter().find(|(label, _)| *label == "code");
+                        if code.is_some_and(|(_, code)| code.starts_with('5')) {
+                            errors += count;
+                        }
+                    }
+                    ("testservice_request_duration_seconds", Value::Histogram { counts, .. }) => {
+                        for (sum, count) in buckets.iter_mut().zip(counts) {
+                            *sum += count;
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        }
+        serde_json::json!({ "requests": requests, "errors": errors, "buckets": buckets })
+    }
+
     #[must_use]
     pub fn to_proto(&self, now: u64) -> Vec<Metric> {
         self.families()
@@ -404,6 +431,21 @@ impl Metrics {
     }
 }
 
+/// The upper bound of the bucket in which a share of all requests ended, in seconds; `None` above the last bound.
+#[must_use]
+pub fn quantile_bound(buckets: &[u64], share: f64) -> Option<f64> {
+    let total: u64 = buckets.iter().sum();
+    let wanted = (total as f64 * share).ceil().max(1.0) as u64;
+    let mut seen = 0;
+    for (bound, count) in SEED.iter().zip(buckets) {
+        seen += count;
+        if seen >= wanted {
+            return Some(bound_seconds(*bound));
+        }
+    }
+    None
+}
+
 /// A bound of the table in seconds.
 #[must_use]
 pub fn bound_seconds(milliseconds: Millis) -> f64 {
@@ -449,6 +491,27 @@ mod tests {
             panic!("no histogram")
         };
         assert_eq!((counts[0], counts[counts.len() - 1], *count), (1, 1, 2));
+    }
+
+    #[test]
+    fn the_summary_adds_up_and_finds_its_quantiles() {
+        let metrics = Metrics::new(1);
+        for (code, count) in [("200", 9.0), ("500", 1.0)] {
+            metrics.add("testservice_requests_total", &[("code", code)], count);
+        }
+        for _ in 0..9 {
+            metrics.observe("testservice_request_duration_seconds", &[], 0.02);
+        }
+        metrics.observe("testservice_request_duration_seconds", &[], 2.0);
+        let red = metrics.red();
+        assert_eq!(
+            (&red["requests"], &red["errors"]),
+            (&10.0.into(), &1.0.into())
+        );
+        let buckets: Vec<u64> = serde_json::from_value(red["buckets"].clone()).unwrap();
+        assert_eq!(quantile_bound(&buckets, 0.5), Some(0.025));
+        assert_eq!(quantile_bound(&buckets, 0.99), Some(2.5));
+        assert_eq!(quantile_bound(&[], 0.5), None);
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub use attributes::{Attr, Attributes};
 pub use log::{Level, LogRecord};
 pub use span::{Kind, Span, SpanData, SpanLink, Status};
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -29,6 +30,9 @@ pub const SCOPE: &str = "shop-fixture";
 
 /// Spans and logs that may wait for the exporter.
 const QUEUE: usize = 8_192;
+
+/// Root spans kept for the debug page.
+const RECENT_ROOTS: usize = 200;
 
 pub(crate) enum Item {
     Span(Box<SpanData>),
@@ -83,6 +87,7 @@ struct Inner {
     dropped_spans: AtomicU64,
     dropped_logs: AtomicU64,
     sabotage: Mutex<Sabotage>,
+    roots: Mutex<VecDeque<serde_json::Value>>,
     last_logged: Mutex<Option<TraceContext>>,
 }
 
@@ -105,6 +110,7 @@ impl Telemetry {
             dropped_spans: AtomicU64::new(0),
             dropped_logs: AtomicU64::new(0),
             sabotage: Mutex::new(Sabotage::default()),
+            roots: Mutex::new(VecDeque::new()),
             last_logged: Mutex::new(None),
         });
         let telemetry = Self { inner };
@@ -243,6 +249,9 @@ impl Telemetry {
         if unfinished > 0.0 && Rng::new(crate::ids::random_u64()).chance(unfinished) {
             return;
         }
+        if span.parent.is_none() {
+            self.remember_root(&span);
+        }
         if self
             .inner
             .queue
@@ -251,6 +260,40 @@ impl Telemetry {
         {
             self.inner.dropped_spans.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    fn remember_root(&self, span: &SpanData) {
+        let error = span.attributes.get("error.type").map(Attr::to_json);
+        let row = serde_json::json!({
+            "trace_id": span.context.trace_hex(),
+            "service": self.inner.identity.service,
+            "instance": self.inner.identity.label,
+            "name": span.name,
+            "start": crate::clock::rfc3339(span.start),
+            "duration_ms": span.end.saturating_sub(span.start) as f64 / 1e6,
+            "error": error,
+        });
+        let mut roots = self
+            .inner
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if roots.len() == RECENT_ROOTS {
+            roots.pop_front();
+        }
+        roots.push_back(row);
+    }
+
+    /// The newest root spans of this process, oldest first.
+    #[must_use]
+    pub fn recent_roots(&self) -> Vec<serde_json::Value> {
+        self.inner
+            .roots
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .iter()
+            .cloned()
+            .collect()
     }
 
     fn count_dropped(&self, spans: u64, logs: u64) {

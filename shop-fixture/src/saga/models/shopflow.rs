@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::SHOPFLOW;
 use crate::call::http::{HttpAsk, send};
-use crate::call::{CallOptions, grpc};
+use crate::call::{CallError, CallOptions, grpc};
 use crate::catalog::{INVENTORY, PAYMENT, SHIPPING};
+use crate::error::ApiError;
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Event as BusEvent, Publisher, Staged};
 use crate::proto::{inventory, payments};
@@ -217,7 +218,7 @@ impl Model for Shopflow {
     }
 }
 
-type Outcome = Result<Value, crate::call::CallError>;
+type Outcome = Result<Value, CallError>;
 
 async fn pay(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcome {
     let request = payments::PaymentRequest {
@@ -229,6 +230,15 @@ async fn pay(rt: &Rt, saga: &Saga, step: &'static StepDef, key: &str) -> Outcome
     };
     let payment: payments::Payment =
         grpc::unary(rt, step.forward, options(step, key), request).await?;
+    if payment.status != "COMPLETED" {
+        // It was closed meanwhile, by somebody who had given up on it.
+        let error = ApiError::new(
+            tonic::Code::FailedPrecondition,
+            "PAYMENT_FAILED",
+            "the payment did not complete",
+        );
+        return Err(CallError::definite(error.fact("status", &payment.status)));
+    }
     Ok(json!({ "payment_id": payment.payment_id, "status": payment.status }))
 }
 
