@@ -15,6 +15,12 @@ pub struct ProgressLine {
     drawn: Option<Instant>,
 }
 
+impl Default for ProgressLine {
+    fn default() -> ProgressLine {
+        ProgressLine::new()
+    }
+}
+
 impl ProgressLine {
     pub fn new() -> ProgressLine {
         ProgressLine {

@@ -60,7 +60,7 @@ pub struct StopArgs {
     run_dir: RunDirArgs,
 }
 
-pub fn run(command: &FaultCommand, console: &mut Console) -> Result<u8, CliError> {
+pub(super) fn run(command: &FaultCommand, console: &mut Console) -> Result<u8, CliError> {
     match command {
         FaultCommand::List(args) => list(args, console)?,
         FaultCommand::Start(args) => {

@@ -38,7 +38,7 @@ pub struct LoadArgs {
     format: Format,
 }
 
-pub fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError> {
+pub(super) fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError> {
     let run_dir = args.run_dir.resolve()?;
     let nothing_runs = |error: shop_fixture::ShopError| {
         CliError::new(format!("no shop runs in {}: {error}", run_dir.display()))

@@ -27,7 +27,7 @@ pub struct ServeArgs {
     watch_parent: bool,
 }
 
-pub fn run(args: &ServeArgs) -> Result<u8, CliError> {
+pub(super) fn run(args: &ServeArgs) -> Result<u8, CliError> {
     shop_fixture::serve(ServeOptions {
         service: args.service.clone(),
         instance: args.instance,

@@ -102,7 +102,7 @@ impl UpArgs {
     }
 }
 
-pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
+pub(super) fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
     let config = args.config()?;
     let command = serve_command()?;
     let runtime = runtime()?;

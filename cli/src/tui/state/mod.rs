@@ -136,8 +136,8 @@ impl State {
                 self.prompt = Some(Prompt { text });
             }
             Action::Open => return self.open(),
-            Action::NextError => self.to_error(true),
-            Action::PreviousError => self.to_error(false),
+            Action::NextError => self.go_to_error(true),
+            Action::PreviousError => self.go_to_error(false),
             Action::Logs => {
                 if let Some(Screen::Trace(view)) = self.screen_mut() {
                     view.show_logs = !view.show_logs;
@@ -220,9 +220,9 @@ impl State {
         }
     }
 
-    fn to_error(&mut self, forward: bool) {
+    fn go_to_error(&mut self, forward: bool) {
         let found = match self.screen_mut() {
-            Some(Screen::Trace(view)) => view.to_error(forward),
+            Some(Screen::Trace(view)) => view.go_to_error(forward),
             _ => return,
         };
         if !found {

@@ -58,7 +58,7 @@ impl TraceView {
     }
 
     /// Selects the next failed span in a direction; false if there is none.
-    pub fn to_error(&mut self, forward: bool) -> bool {
+    pub fn go_to_error(&mut self, forward: bool) -> bool {
         let Some(loaded) = &self.loaded else {
             return false;
         };
