@@ -13,7 +13,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 use serde::ser::{SerializeMap, Serializer};
 
-use super::collect::duration;
+use super::collect::{duration, size};
 use crate::args::CaseArgs;
 use crate::error::CliError;
 use crate::exit;
@@ -46,6 +46,9 @@ pub struct QueryArgs {
     /// Give up after this time.
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     timeout: Option<Duration>,
+    /// What sorting, grouping and joining may hold in memory; nothing is spilled into files.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = size)]
+    memory: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -162,13 +165,16 @@ pub fn run(args: &QueryArgs, console: &mut Console) -> Result<u8, CliError> {
             (None, QueryFormat::Table) => Some(SHOWN),
             (None, _) => None,
         },
-        ..Limits::default()
+        memory: args.memory as u64,
     };
     let answer = match format {
         QueryFormat::Table => as_table(&reading, sql, &limits, console)?,
         QueryFormat::Csv => as_csv(&reading, sql, &limits, console)?,
         QueryFormat::Json => as_json(&reading, sql, &limits, console)?,
     };
+    for note in &answer.notes {
+        console.remark(&format!("note: {note}"));
+    }
     if answer.cut {
         console.remark(&format!(
             "cut after {} (--limit 0 gives all)",

@@ -652,6 +652,13 @@ fn endless_and_huge_questions_end() {
     )
     .unwrap();
     assert_eq!((seen, cut.rows, cut.cut), (10, 10, true));
+    assert_eq!(cut.notes, Vec::<String>::new());
+    let typed = "SELECT 1 FROM spans WHERE SpanAttributes['http.response.status_code'] = '200'";
+    let none = sql::query(&case, typed, &Limits::default(), &mut |_, _| {
+        ControlFlow::Continue(())
+    })
+    .unwrap();
+    assert_eq!((none.rows, none.notes.len()), (0, 1));
 }
 
 #[test]

@@ -76,7 +76,7 @@ impl QueryError {
             }
             Error::SqliteFailure(error, message) => match error.code {
                 ErrorCode::OutOfMemory => QueryError::new("the query needs more memory than it may take")
-                    .hint("sort or group fewer rows: bound Timestamp, name fewer columns, or aggregate first"),
+                    .hint("sort or group fewer rows: bound Timestamp, name fewer columns, or allow more (--memory)"),
                 ErrorCode::TooBig => QueryError::new("the query makes a text or row that is too large"),
                 _ => words(&message.unwrap_or_else(|| error.to_string()), typed),
             },

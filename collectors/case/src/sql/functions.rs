@@ -30,8 +30,8 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
     let flags = FunctionFlags::SQLITE_UTF8
         | FunctionFlags::SQLITE_DETERMINISTIC
         | FunctionFlags::SQLITE_INNOCUOUS;
-    connection.create_scalar_function("attr", 2, flags, |context| attr(context))?;
-    connection.create_scalar_function("ts", 1, flags, |context| ts(context))?;
+    connection.create_scalar_function("attr", 2, flags, attr)?;
+    connection.create_scalar_function("ts", 1, flags, ts)?;
     connection.create_scalar_function("nanos", 1, flags, |context| {
         // There is no "now" in a case: durations are refused rather than counted back from 1970.
         parsed(context, |text| {
@@ -46,7 +46,7 @@ pub(super) fn register(connection: &Connection) -> rusqlite::Result<()> {
             time::parse_duration(text).map_err(|error| error.to_string())
         })
     })?;
-    connection.create_scalar_function("regexp", 2, flags, |context| matches(context))?;
+    connection.create_scalar_function("regexp", 2, flags, matches)?;
     connection.create_aggregate_function("quantile", 2, flags, Quantile(None))?;
     for (name, share) in [("p50", 0.5), ("p95", 0.95), ("p99", 0.99)] {
         connection.create_aggregate_function(name, 1, flags, Quantile(Some(share)))?;

@@ -50,6 +50,9 @@ pub enum Cell {
     Bytes(Vec<u8>),
 }
 
+/// Takes the names of an answer's columns and the values of one row.
+pub type EachRow<'e> = dyn FnMut(&[String], &[Cell]) -> ControlFlow<()> + 'e;
+
 /// What a query may take.
 #[derive(Debug, Clone)]
 pub struct Limits {
@@ -57,7 +60,8 @@ pub struct Limits {
     pub time: Option<Duration>,
     /// The answer is cut after so many rows.
     pub rows: Option<u64>,
-    /// Bytes SQLite may hold for sorting, grouping and joining.
+    /// Bytes SQLite may hold for sorting, grouping and joining. It counts for the whole process: the least that any
+    /// query was given.
     pub memory: u64,
 }
 
@@ -78,6 +82,8 @@ pub struct Answer {
     pub rows: u64,
     /// Whether [`Limits::rows`] left rows out.
     pub cut: bool,
+    /// What in the statement is probably not meant as it stands.
+    pub notes: Vec<String>,
 }
 
 /// A table as it can be asked.
@@ -135,7 +141,7 @@ pub fn query(
     case: &Case,
     sql: &str,
     limits: &Limits,
-    each: &mut dyn FnMut(&[String], &[Cell]) -> ControlFlow<()>,
+    each: &mut EachRow<'_>,
 ) -> Result<Answer, QueryError> {
     if sql.contains('\0') {
         return Err(QueryError::new("the statement contains a NUL character"));
@@ -190,11 +196,7 @@ impl<'s> Session<'s> {
         })
     }
 
-    fn run(
-        &self,
-        limits: &Limits,
-        each: &mut dyn FnMut(&[String], &[Cell]) -> ControlFlow<()>,
-    ) -> Result<Answer, QueryError> {
+    fn run(&self, limits: &Limits, each: &mut EachRow<'_>) -> Result<Answer, QueryError> {
         let calls;
         let (mut statement, rewritten) = match self.connection.prepare(&self.columns.sql) {
             Ok(statement) => (statement, &self.columns),
@@ -226,17 +228,14 @@ impl<'s> Session<'s> {
         &self,
         statement: &mut Statement<'_>,
         limits: &Limits,
-        each: &mut dyn FnMut(&[String], &[Cell]) -> ControlFlow<()>,
+        each: &mut EachRow<'_>,
     ) -> rusqlite::Result<Answer> {
-        let columns: Vec<String> = statement
-            .column_names()
-            .into_iter()
-            .map(str::to_owned)
-            .collect();
+        let columns: Vec<String> = statement.column_names().map(str::to_owned).collect();
         let mut answer = Answer {
             columns,
             rows: 0,
             cut: false,
+            notes: rewrite::quoted_numbers(self.typed),
         };
         let mut cells = Vec::with_capacity(answer.columns.len());
         let mut rows = statement.query([])?;

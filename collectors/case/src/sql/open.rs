@@ -36,8 +36,8 @@ struct Loaded {
 enum Cursors {
     Plain(Cursor<'static>),
     List(ListCursor<'static>),
-    Map(MapCursor<'static>),
-    Maps(NestedCursor<'static>, ListCursor<'static>),
+    Map(Box<MapCursor<'static>>),
+    Maps(Box<(NestedCursor<'static>, ListCursor<'static>)>),
 }
 
 pub(super) enum Pages {
@@ -256,11 +256,13 @@ impl Cursors {
         };
         let name = column.name.as_str();
         Ok(match &column.kind {
-            Kind::Map { letters } => Cursors::Map(MapCursor::open(reader, name, Some(letters))?),
-            Kind::Maps { letters } => Cursors::Maps(
+            Kind::Map { letters } => {
+                Cursors::Map(Box::new(MapCursor::open(reader, name, Some(letters))?))
+            }
+            Kind::Maps { letters } => Cursors::Maps(Box::new((
                 NestedCursor::open(reader, name, letters)?,
                 ListCursor::open(reader, letters)?,
-            ),
+            ))),
             Kind::List(_) => Cursors::List(ListCursor::open(reader, name)?),
             _ => Cursors::Plain(reader.open_cursor(name, 0)?),
         })
@@ -283,7 +285,10 @@ impl Cursors {
             }
             Cursors::List(cursor) => Pages::List(cursor.page(page)?),
             Cursors::Map(cursor) => Pages::Map(cursor.page(page)?),
-            Cursors::Maps(maps, lists) => Pages::Maps(maps.page(page)?, lists.page(page)?),
+            Cursors::Maps(both) => {
+                let (maps, lists) = &mut **both;
+                Pages::Maps(maps.page(page)?, lists.page(page)?)
+            }
         })
     }
 }

@@ -56,6 +56,34 @@ pub(super) fn words(sql: &str) -> Vec<String> {
         .collect()
 }
 
+/// Comparisons of an attribute with a number in quotes. They are legal, and hardly ever what is meant: most numbers are
+/// sent as numbers, and those equal no text.
+pub(super) fn quoted_numbers(sql: &str) -> Vec<String> {
+    let tokens = tokens(sql);
+    let mut found = Vec::new();
+    for (at, token) in tokens.iter().enumerate().skip(1) {
+        let (Kind::Subscript(key), Kind::Name(map)) = (&token.kind, &tokens[at - 1].kind) else {
+            continue;
+        };
+        let signs = tokens[at + 1..]
+            .iter()
+            .take_while(|token| matches!(token.kind, Kind::Mark('=' | '<' | '>' | '!')))
+            .count();
+        if let Some(Token {
+            kind: Kind::Text(text),
+            ..
+        }) = tokens.get(at + 1 + signs)
+            && signs > 0
+            && text.parse::<f64>().is_ok()
+        {
+            found.push(format!(
+                "{map}['{key}'] is compared with the text '{text}'; where it was sent as a number, write {text} without quotes"
+            ));
+        }
+    }
+    found
+}
+
 /// Where a name first stands in a statement.
 pub(super) fn place_of(sql: &str, name: &str) -> Option<usize> {
     tokens(sql)
@@ -302,12 +330,10 @@ fn tokens(sql: &str) -> Vec<Token> {
                 match subscript_key(rest).filter(|_| behind_name) {
                     Some((len, key)) => (len, Some(Kind::Subscript(key)), false),
                     None => {
-                        let end = rest.find(']').unwrap_or(rest.len() - 1);
-                        (
-                            end + 1,
-                            Some(Kind::Name(rest[1..end.max(1)].to_owned())),
-                            false,
-                        )
+                        let end = rest.find(']');
+                        let name = &rest[1..end.unwrap_or(rest.len())];
+                        let len = end.map_or(rest.len(), |end| end + 1);
+                        (len, Some(Kind::Name(name.to_owned())), false)
                     }
                 }
             }
@@ -431,6 +457,18 @@ mod tests {
         ] {
             assert_eq!(columns(sql), sql);
         }
+    }
+
+    #[test]
+    fn numbers_in_quotes_are_noticed() {
+        let notes = |sql: &str| quoted_numbers(sql).len();
+        assert_eq!(notes("SpanAttributes['a'] = '200'"), 1);
+        assert_eq!(notes("s.SpanAttributes['a'] <> '2.5' AND x['b']>='3'"), 2);
+        assert_eq!(notes("SpanAttributes['a'] = 200"), 0);
+        assert_eq!(notes("SpanAttributes['a'] = 'two'"), 0);
+        assert_eq!(notes("SpanAttributes['a'], '200'"), 0);
+        assert_eq!(notes("SpanAttributes['a'] '200'"), 0);
+        assert_eq!(notes("SpanAttributes['a'] ="), 0);
     }
 
     #[test]

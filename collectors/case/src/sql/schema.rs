@@ -81,8 +81,8 @@ impl Column {
             | Kind::List(_)
             | Kind::Maps { .. }
             | Kind::Body { .. } => "TEXT",
-            // No type: a number stays a number and a text a text.
-            Kind::Number { .. } | Kind::Attribute { .. } => "",
+            // No affinity: a number stays a number and a text a text. Ids of twenty digits must not be compared as doubles.
+            Kind::Number { .. } | Kind::Attribute { .. } => "BLOB",
         }
     }
 
