@@ -1,6 +1,7 @@
 //! Resources and scopes of a file's rows: read once each, then one number a row.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::attributes::{AttributeLists, AttributeTables};
 use super::intern::Interner;
@@ -14,6 +15,7 @@ use crate::wire::{OriginView, ResourceView, ScopeView};
 pub(super) struct Origins {
     known: HashMap<Vec<u8>, u32>,
     last: Option<(usize, usize, u32)>,
+    shared: HashMap<(usize, usize), u32>,
     resource: Vec<u32>,
     scope: Vec<u32>,
     resources: ResourceTable,
@@ -99,15 +101,27 @@ impl Origins {
         self.last = None;
     }
 
-    /// The number of an owned origin.
+    /// The number of an owned origin. Rows of one request share theirs, and the table's rows keep them alive, so an
+    /// address seen before is the same origin; only a new one is compared by what it holds.
     pub(super) fn of_owned(&mut self, origin: &Origin) -> u32 {
-        let key = format!("{:?}", (&origin.resource, &origin.scope)).into_bytes();
-        if let Some(number) = self.known.get(&key) {
+        let address = (
+            Arc::as_ptr(&origin.resource) as usize,
+            Arc::as_ptr(&origin.scope) as usize,
+        );
+        if let Some(number) = self.shared.get(&address) {
             return *number;
         }
-        let resource = self.resources.add(&origin.resource);
-        let scope = self.scopes.add(&origin.scope);
-        self.add(key, resource, scope)
+        let key = format!("{:?}", (&origin.resource, &origin.scope)).into_bytes();
+        let number = match self.known.get(&key) {
+            Some(number) => *number,
+            None => {
+                let resource = self.resources.add(&origin.resource);
+                let scope = self.scopes.add(&origin.scope);
+                self.add(key, resource, scope)
+            }
+        };
+        self.shared.insert(address, number);
+        number
     }
 
     fn add(&mut self, key: Vec<u8>, resource: u32, scope: u32) -> u32 {

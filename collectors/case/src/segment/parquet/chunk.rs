@@ -15,7 +15,7 @@ use super::super::intern::Interner;
 use super::{delta, levels};
 
 /// Rows in a page. Small enough that a single trace costs little to read, large enough to compress.
-const PAGE_ROWS: usize = 8_192;
+const PAGE_ROWS: usize = 16_384;
 
 /// How hard pages are compressed. Texts are numbered by then: higher levels find next to nothing more.
 const LEVEL: i32 = 1;
@@ -242,7 +242,8 @@ impl Dictionary {
 enum How {
     Plain,
     Delta,
-    Dictionary,
+    /// Numbers of this many bits.
+    Dictionary(u32),
     Lengths,
 }
 
@@ -251,7 +252,7 @@ impl How {
         match self {
             How::Plain => Encoding::PLAIN,
             How::Delta => Encoding::DELTA_BINARY_PACKED,
-            How::Dictionary => Encoding::RLE_DICTIONARY,
+            How::Dictionary(_) => Encoding::RLE_DICTIONARY,
             How::Lengths => Encoding::DELTA_LENGTH_BYTE_ARRAY,
         }
     }
@@ -293,28 +294,34 @@ impl Chunk<'_> {
         Ok(Some(spec.offset))
     }
 
-    /// Whole numbers are written the way that makes the first page smaller.
+    /// Where there is a choice, pages are written the way that makes the first one smaller.
     fn choose(&mut self, compressor: &mut Compressor, rows: usize) -> How {
-        match self.values {
-            Values::F64(_) => How::Plain,
-            Values::Texts(_) => How::Dictionary,
-            Values::Unique { .. } => How::Lengths,
-            Values::I64(_) | Values::I32(_) => {
-                let Some(first) = self.pages(rows).into_iter().next() else {
-                    return How::Plain;
-                };
-                let mut size = |how| {
-                    self.fill(&first, how);
-                    compressor
-                        .compress(&self.page)
-                        .map_or(usize::MAX, |page| page.len())
-                };
-                if size(How::Delta) < size(How::Plain) {
-                    How::Delta
-                } else {
-                    How::Plain
-                }
+        let ways = match self.values {
+            Values::F64(_) => return How::Plain,
+            Values::Unique { .. } => return How::Lengths,
+            Values::I64(_) | Values::I32(_) => [How::Plain, How::Delta],
+            Values::Texts(_) => {
+                let texts = self
+                    .dictionary
+                    .as_ref()
+                    .map_or(0, |dictionary| dictionary.used.len());
+                levels::widths(texts).map(How::Dictionary)
             }
+        };
+        let first = self.pages(rows).into_iter().next();
+        let Some(first) = first.filter(|_| ways[0] != ways[1]) else {
+            return ways[0];
+        };
+        let mut size = |how| {
+            self.fill(&first, how);
+            compressor
+                .compress(&self.page)
+                .map_or(usize::MAX, |page| page.len())
+        };
+        if size(ways[1]) < size(ways[0]) {
+            ways[1]
+        } else {
+            ways[0]
         }
     }
 
@@ -388,7 +395,12 @@ impl Chunk<'_> {
                 .for_each(|value| page.extend_from_slice(&value.to_le_bytes())),
             Values::Texts(_) => {
                 if let Some(dictionary) = &self.dictionary {
-                    levels::numbers(&dictionary.numbers[range], dictionary.used.len(), page);
+                    let width = if let How::Dictionary(width) = how {
+                        width
+                    } else {
+                        32
+                    };
+                    levels::numbers(&dictionary.numbers[range], width, page);
                 }
             }
             Values::Unique { lengths, bytes } => {

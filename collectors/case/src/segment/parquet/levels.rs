@@ -57,36 +57,54 @@ fn pack(levels: &[u8], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Dictionary numbers of one page: the width, then one run. Whole bytes a number, because zstd comes after and finds
-/// repetition only at byte edges.
-pub(super) fn numbers(indices: &[u32], dictionary: usize, out: &mut Vec<u8>) {
-    let width = match dictionary {
-        0..=0x100 => 1usize,
-        0x101..=0x1_0000 => 2,
-        0x1_0001..=0x100_0000 => 3,
-        _ => 4,
-    };
-    out.push(width as u8 * 8);
+/// Dictionary numbers of one page: their width in bits, then one run.
+pub(super) fn numbers(indices: &[u32], width: u32, out: &mut Vec<u8>) {
+    out.push(width as u8);
     let Some(first) = indices.first() else {
         return;
     };
     if indices.iter().all(|index| index == first) {
         varint((indices.len() as u64) << 1, out);
-        out.extend_from_slice(&first.to_le_bytes()[..width]);
+        out.extend_from_slice(&first.to_le_bytes()[..width.div_ceil(8) as usize]);
         return;
     }
     let groups = indices.len().div_ceil(8);
     varint((groups as u64) << 1 | 1, out);
-    out.reserve(groups * 8 * width);
+    let until = out.len() + groups * width as usize;
+    out.reserve(groups * width as usize + 8);
     match width {
-        1 => out.extend(indices.iter().map(|index| *index as u8)),
-        2 => indices
+        8 => out.extend(indices.iter().map(|index| *index as u8)),
+        16 => indices
             .iter()
             .for_each(|index| out.extend_from_slice(&(*index as u16).to_le_bytes())),
-        _ => indices
-            .iter()
-            .for_each(|index| out.extend_from_slice(&index.to_le_bytes()[..width])),
+        24 | 32 => {
+            let bytes = width as usize / 8;
+            indices
+                .iter()
+                .for_each(|index| out.extend_from_slice(&index.to_le_bytes()[..bytes]));
+        }
+        _ => {
+            let (mut word, mut bits) = (0u64, 0);
+            for index in indices {
+                word |= u64::from(*index) << bits;
+                bits += width;
+                while bits >= 8 {
+                    out.push(word as u8);
+                    word >>= 8;
+                    bits -= 8;
+                }
+            }
+            out.push(word as u8);
+        }
     }
-    let padding = groups * 8 - indices.len();
-    out.resize(out.len() + padding * width, 0);
+    // The last group is filled up.
+    out.resize(until, 0);
+}
+
+/// The widths worth trying for a dictionary: whole bytes, in which zstd finds repetition at any place, and no bit more
+/// than needed, which wins where rows happen to fill whole bytes.
+pub(super) fn widths(dictionary: usize) -> [u32; 2] {
+    let bits = usize::BITS - dictionary.saturating_sub(1).leading_zeros();
+    let bits = bits.max(1);
+    [bits.next_multiple_of(8), bits]
 }
