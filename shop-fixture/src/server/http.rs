@@ -1,7 +1,5 @@
-//! Owns serving HTTP/1.1: the router, limits, the reply shape, and the tracing around handlers.
+//! Owns serving HTTP/1.1: limits, the shapes of request and reply, and the tracing around handlers. Routes are `router`'s.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,9 +13,11 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+pub use super::router::{Class, Edge, Router};
+use super::router::{Found, Handler, parse_query};
 use super::{Begun, Done, begin, while_hanging};
 use crate::error::ApiError;
-use crate::propagation::{Baggage, TRACEPARENT};
+use crate::propagation::TRACEPARENT;
 use crate::report::{HTTP_HEADER, Part};
 use crate::runtime::Rt;
 
@@ -121,157 +121,6 @@ impl HttpReply {
             None => reply,
         }
     }
-}
-
-type Answer = Pin<Box<dyn Future<Output = Result<HttpReply, ApiError>> + Send>>;
-type Handler = Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>;
-
-/// What surrounds a handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Traced, delayed, and subject to injected errors.
-    Business,
-    /// Traced alone.
-    Traced,
-    /// Neither: health, metrics, administration, debugging, polling.
-    Silent,
-}
-
-struct Route {
-    method: Method,
-    template: &'static str,
-    class: Class,
-    handler: Handler,
-}
-
-/// What the gateway does at the edge of the shop that no inner service does.
-pub trait Edge: Send + Sync {
-    /// Decides what baggage enters the shop. An error refuses the request, inside its span.
-    fn admit(&self, rt: &Rt, request: &HttpRequest, baggage: &mut Baggage) -> Result<(), ApiError>;
-    /// Looks at the request once its span runs: headers that its answer will carry, and whether it may go on.
-    fn enter(
-        &self,
-        rt: &Rt,
-        request: &HttpRequest,
-        begun: &Begun,
-    ) -> (Vec<(&'static str, String)>, Result<(), ApiError>);
-    /// Puts the final touch to an answer.
-    fn dress(
-        &self,
-        rt: &Rt,
-        request: &HttpRequest,
-        begun: &Begun,
-        started: u64,
-        outcome: Result<HttpReply, ApiError>,
-    ) -> HttpReply;
-}
-
-/// The routes of one listener.
-#[derive(Default)]
-pub struct Router {
-    routes: Vec<Route>,
-    edge: Option<Arc<dyn Edge>>,
-    not_found: Option<&'static str>,
-}
-
-impl Router {
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    #[must_use]
-    pub fn route<F, A>(
-        mut self,
-        method: Method,
-        template: &'static str,
-        class: Class,
-        handler: F,
-    ) -> Self
-    where
-        F: Fn(HttpRequest) -> A + Send + Sync + 'static,
-        A: Future<Output = Result<HttpReply, ApiError>> + Send + 'static,
-    {
-        let handler: Handler = Arc::new(move |request| Box::pin(handler(request)));
-        self.routes.push(Route {
-            method,
-            template,
-            class,
-            handler,
-        });
-        self
-    }
-
-    #[must_use]
-    pub fn with_edge(mut self, edge: Arc<dyn Edge>) -> Self {
-        self.edge = Some(edge);
-        self.not_found = Some("NOT_ROUTED");
-        self
-    }
-
-    #[must_use]
-    pub fn merge(mut self, other: Router) -> Self {
-        self.routes.extend(other.routes);
-        self
-    }
-
-    /// The route of a request, or whether at least its path is known.
-    fn find(&self, method: &Method, path: &str) -> Found<'_> {
-        let mut known = false;
-        for route in &self.routes {
-            if let Some(params) = match_path(route.template, path) {
-                if route.method == *method {
-                    return Found::Route(route, params);
-                }
-                known = true;
-            }
-        }
-        if known {
-            Found::OtherMethod
-        } else {
-            Found::Nothing
-        }
-    }
-}
-
-enum Found<'a> {
-    Route(&'a Route, Vec<(&'static str, String)>),
-    OtherMethod,
-    Nothing,
-}
-
-fn match_path(template: &'static str, path: &str) -> Option<Vec<(&'static str, String)>> {
-    let mut params = Vec::new();
-    let mut segments = path.split('/');
-    for expected in template.split('/') {
-        let segment = segments.next()?;
-        match expected
-            .strip_prefix('{')
-            .and_then(|name| name.strip_suffix('}'))
-        {
-            Some(name) if !segment.is_empty() => {
-                params.push((name, crate::propagation::baggage::percent_decode(segment)));
-            }
-            Some(_) => return None,
-            None if expected == segment => {}
-            None => return None,
-        }
-    }
-    segments.next().is_none().then_some(params)
-}
-
-#[must_use]
-pub fn parse_query(query: &str) -> Vec<(String, String)> {
-    query
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-        .map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let decode =
-                |text: &str| crate::propagation::baggage::percent_decode(&text.replace('+', " "));
-            (decode(name), decode(value))
-        })
-        .collect()
 }
 
 /// Serves until `stop` changes, then lets running requests end.
@@ -621,34 +470,4 @@ fn write(reply: HttpReply) -> Response<Full<Bytes>> {
         HeaderValue::from_static(reply.content_type),
     );
     response
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn templates_match_whole_segments() {
-        assert!(match_path("/orders", "/orders").is_some());
-        assert!(match_path("/orders", "/ordersx").is_none());
-        assert!(match_path("/orders", "/orders/x").is_none());
-        let params = match_path("/orders/{id}/status", "/orders/a%2Fb/status").unwrap();
-        assert_eq!(params, [("id", "a/b".to_owned())]);
-        assert!(match_path("/orders/{id}", "/orders/").is_none());
-    }
-
-    #[test]
-    fn queries_are_decoded() {
-        assert_eq!(
-            parse_query("a=1&b=x%20y+z&c&&d=%"),
-            [
-                ("a".to_owned(), "1".to_owned()),
-                ("b".to_owned(), "x y z".to_owned()),
-                ("c".to_owned(), String::new()),
-                ("d".to_owned(), "%".to_owned()),
-            ]
-        );
-    }
 }

@@ -4,6 +4,7 @@
 pub mod admin;
 pub mod grpc;
 pub mod http;
+pub mod router;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
