@@ -24,10 +24,11 @@ static ABOUT: About = About {
     severity: Severity::Error,
     needs: &[Need::Registry, Need::CallsWithAddress],
     meaning: "The registry stopped handing out an instance, and calls to its address go on failing. The caller had \
-              already seen a call to that address fail, so it could have looked the service up again. Its requests fail \
-              as long as it holds on to the address, whatever the health of the instances that are left.",
-    threshold: "3 failed calls of one caller to an address, each begun after the address left the registry and after \
-                the caller's first failed call to it had ended, and before anybody registered there again",
+              already seen a call to that address fail, or should have let its cached address expire by then, so it could \
+              have looked the service up again. Its requests fail as long as it holds on to the address, whatever the health of the instances that are left.",
+    threshold: "3 failed calls of one caller to an address that had left the registry and where nobody had registered \
+                again, each begun after the caller's first failed call to it had ended, or longer after the address \
+                left than the registry waits before it expires an instance (60 s if it states no limit)",
     causes: &[
         (
             "the cached address outlives the registry's time limit, or never expires",
@@ -68,9 +69,10 @@ impl Rule for CachedAfterRemoval {
             evidence.calls.len(),
             evidence.addressed_calls,
         ));
+        let limit = stated_limit(&evidence.snapshots, "expire").unwrap_or(LONGEST_CACHE);
         let mut nearest = 0;
         for departure in &evidence.departures {
-            let habits = habits(evidence, departure);
+            let habits = habits(evidence, departure, limit);
             let (guilty, rest): (Vec<Habit<'_>>, Vec<Habit<'_>>) = habits
                 .into_iter()
                 .partition(|habit| habit.in_vain > TOLERATED);
@@ -125,7 +127,7 @@ fn who<'a>(service: &'a str, instance: &'a str) -> &'a str {
 }
 
 /// What each caller did with the address of a departure, in order of their names.
-fn habits<'a>(evidence: &'a Evidence, departure: &Departure) -> Vec<Habit<'a>> {
+fn habits<'a>(evidence: &'a Evidence, departure: &Departure, limit: u64) -> Vec<Habit<'a>> {
     let mut callers: BTreeMap<(&str, &str), Vec<&Call>> = BTreeMap::new();
     for call in evidence
         .calls
@@ -158,7 +160,11 @@ fn habits<'a>(evidence: &'a Evidence, departure: &Departure) -> Vec<Habit<'a>> {
             instance,
             in_vain: failed
                 .iter()
-                .filter(|call| knew.is_some_and(|knew| call.start >= knew))
+                .filter(|call| {
+                    // It had seen one fail, or no cache should have held the address for so long.
+                    knew.is_some_and(|knew| call.start >= knew)
+                        || call.start >= departure.at.saturating_add(limit)
+                })
                 .count(),
             failed,
             answered: answered.len(),
@@ -305,7 +311,7 @@ fn seen(
             .collect();
         out.push(Seen {
             what: format!(
-                "{} by {} to {} failed since ({}), {} of them after it had seen one fail",
+                "{} by {} to {} failed since ({}), {} of them in vain",
                 calls(habit.failed.len()),
                 who(habit.service, habit.instance),
                 departure.address,

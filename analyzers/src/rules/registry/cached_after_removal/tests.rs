@@ -181,6 +181,26 @@ fn calls_under_way_before_the_first_failure_was_known_do_not_count() {
 }
 
 #[test]
+fn calls_that_hang_count_once_no_cache_should_hold_the_address() {
+    // Each waits 100 s for an answer, so no failure is known before the last call has begun.
+    let hanging = |seconds: std::ops::Range<u64>| -> Vec<Span> {
+        failing(seconds)
+            .into_iter()
+            .map(|mut span| {
+                span.end = span.start.saturating_add(100 * S);
+                span
+            })
+            .collect()
+    };
+    assert!(
+        judged(expiry(), &hanging(105..160)).findings.is_empty(),
+        "within the time a cache may hold it"
+    );
+    assert!(judged(expiry(), &hanging(105..162)).findings.is_empty());
+    assert_eq!(judged(expiry(), &hanging(105..163)).findings.len(), 1);
+}
+
+#[test]
 fn calls_that_are_answered_are_no_harm() {
     let spans: Vec<Span> = (100..200).map(|s| call(s, false)).collect();
     assert!(
