@@ -243,20 +243,22 @@ fn as_json(
     outcome.map(|()| answer)
 }
 
+/// A text as a CSV field. Line ends are escapes by then.
+fn field(text: &str) -> String {
+    let text = sanitise::clean(text);
+    if text.contains([',', '"']) {
+        format!("\"{}\"", text.replace('"', "\"\""))
+    } else {
+        text.into_owned()
+    }
+}
+
 fn as_csv(
     reading: &Reading,
     sql: &str,
     limits: &Limits,
     console: &mut Console,
 ) -> Result<sql::Answer, CliError> {
-    let field = |text: &str| {
-        let text = sanitise::clean(text);
-        if text.contains([',', '"']) {
-            format!("\"{}\"", text.replace('"', "\"\""))
-        } else {
-            text.into_owned()
-        }
-    };
     let record = |fields: &mut dyn Iterator<Item = String>| {
         let mut line = fields.collect::<Vec<_>>().join(",");
         line.push_str("\r\n");
@@ -297,7 +299,7 @@ struct ColumnRow<'a> {
 
 fn tables(format: Option<QueryFormat>, console: &mut Console) -> Result<u8, CliError> {
     let known = sql::tables();
-    let rows = known.iter().flat_map(|table| {
+    let mut rows = known.iter().flat_map(|table| {
         table.columns.iter().map(|column| ColumnRow {
             table: table.name,
             alias: table.alias,
@@ -309,8 +311,7 @@ fn tables(format: Option<QueryFormat>, console: &mut Console) -> Result<u8, CliE
     match format {
         Some(QueryFormat::Json) => {
             return rows
-                .map(|row| console.json(&row))
-                .collect::<Result<(), _>>()
+                .try_for_each(|row| console.json(&row))
                 .map(|()| exit::CLEAN);
         }
         Some(QueryFormat::Csv) => {
@@ -351,4 +352,49 @@ fn tables(format: Option<QueryFormat>, console: &mut Console) -> Result<u8, CliE
         console.lines(columns.lines(console.list_width()).iter().skip(1))?;
     }
     Ok(exit::CLEAN)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn numbers_keep_every_digit() {
+        let columns: Vec<String> = ["n", "r", "tiny", "far", "none"].map(str::to_owned).into();
+        let cells = [
+            Cell::Int(i64::MIN),
+            Cell::Real(0.1 + 0.2),
+            Cell::Real(5e-324),
+            Cell::Real(f64::NEG_INFINITY),
+            Cell::Null,
+        ];
+        let row = Row {
+            columns: &columns,
+            cells: &cells,
+        };
+        assert_eq!(
+            serde_json::to_string(&row).unwrap(),
+            r#"{"n":-9223372036854775808,"r":0.30000000000000004,"tiny":5e-324,"far":"-Infinity","none":null}"#
+        );
+        let texts: Vec<String> = cells.iter().map(text).collect();
+        assert_eq!(
+            texts,
+            [
+                "-9223372036854775808",
+                "0.30000000000000004",
+                "5e-324",
+                "-Infinity",
+                ""
+            ]
+        );
+    }
+
+    #[test]
+    fn fields_are_quoted_and_harmless() {
+        assert_eq!(field("plain"), "plain");
+        assert_eq!(field("a,\"b\""), "\"a,\"\"b\"\"\"");
+        assert_eq!(field("\x1b[31m\r\n"), "\\x1b[31m\\r\\n");
+    }
 }
