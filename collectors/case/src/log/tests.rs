@@ -80,7 +80,13 @@ impl LogFile for Faulty {
 fn frame(n: u8, len: usize) -> Frame {
     // Some compress, some do not.
     let payload: Vec<u8> = (0..len)
-        .map(|i| if n % 2 == 0 { n } else { (i * 31 % 251) as u8 })
+        .map(|i| {
+            if n.is_multiple_of(2) {
+                n
+            } else {
+                (i * 31 % 251) as u8
+            }
+        })
         .collect();
     Frame::pack(
         Signal::ALL[usize::from(n) % 8],
