@@ -51,16 +51,27 @@ pub fn run(args: &[&str]) -> Output {
 pub struct Collector {
     child: Child,
     pub http: String,
+    /// Where gRPC is listened for, if anywhere.
+    pub grpc: Option<String>,
 }
 
 impl Collector {
     pub fn start(case: &Path, more: &[&str]) -> Collector {
+        Collector::listen(case, "off", more)
+    }
+
+    /// One that takes OTLP over gRPC as well.
+    pub fn start_with_grpc(case: &Path) -> Collector {
+        Collector::listen(case, "127.0.0.1:0", &[])
+    }
+
+    fn listen(case: &Path, grpc: &str, more: &[&str]) -> Collector {
         let ready = case.with_extension("ready");
         let _ = std::fs::remove_file(&ready);
         let mut child = Command::new(casefile())
             .arg("collect")
             .arg(case)
-            .args(["--otlp-grpc", "off", "--otlp-http", "127.0.0.1:0"])
+            .args(["--otlp-grpc", grpc, "--otlp-http", "127.0.0.1:0"])
             .arg("--ready-file")
             .arg(&ready)
             .args(more)
@@ -75,7 +86,8 @@ impl Collector {
         });
         let said: serde_json::Value = serde_json::from_slice(&said).unwrap();
         let http = said["otlp_http"].as_str().unwrap().to_owned();
-        Collector { child, http }
+        let grpc = said["otlp_grpc"].as_str().map(str::to_owned);
+        Collector { child, http, grpc }
     }
 
     pub fn pid(&self) -> u32 {
