@@ -89,7 +89,9 @@ impl Requests {
                     message[at..at + 8].copy_from_slice(&later.to_le_bytes());
                 }
                 Place::Order(at) => {
-                    order = order.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+                    order = order
+                        .wrapping_mul(0x5851_f42d_4c95_7f2d)
+                        .wrapping_add(0x1405_7b7e_f767_814f);
                     let mut rest = (order >> 33) % 100_000_000;
                     for digit in message[at..at + 8].iter_mut().rev() {
                         *digit = b'0' + (rest % 10) as u8;
@@ -131,9 +133,11 @@ fn places(request: &[u8]) -> Vec<Place> {
     let offset = |part: &[u8]| part.as_ptr() as usize - request.as_ptr() as usize;
     let mut of_span = |span: &[u8]| {
         let mut fields = Fields::new(span);
-        while let Ok(Some((number, raw))) = fields.next() {
+        while let Ok(Some((number, raw))) = fields.step() {
             match (number, raw) {
-                (1 | 2 | 4, Raw::Bytes(id)) if id.len() >= 8 => places.push(Place::Id(offset(id) + id.len() - 8)),
+                (1 | 2 | 4, Raw::Bytes(id)) if id.len() >= 8 => {
+                    places.push(Place::Id(offset(id) + id.len() - 8))
+                }
                 // A fixed number ends where the next field begins.
                 (7 | 8, Raw::Fixed64(_)) => places.push(Place::Time(offset(fields.rest()) - 8)),
                 _ => {}
@@ -161,7 +165,7 @@ fn places(request: &[u8]) -> Vec<Place> {
 
 fn each<'a>(message: &'a [u8], mut visit: impl FnMut(u32, &'a [u8])) {
     let mut fields = Fields::new(message);
-    while let Ok(Some((number, raw))) = fields.next() {
+    while let Ok(Some((number, raw))) = fields.step() {
         if let Raw::Bytes(bytes) = raw {
             visit(number, bytes);
         }
@@ -199,12 +203,24 @@ pub async fn send(
     let mut workers = tokio::task::JoinSet::new();
     for connection in 0..connections {
         let sender = connect(address).await?;
-        for _ in 0..in_flight.div_ceil(connections).min(in_flight - connection * in_flight / connections) {
-            let (mut sender, requests, left, address) =
-                (sender.clone(), Arc::clone(&requests), Arc::clone(&left), address.to_owned());
+        for _ in 0..in_flight
+            .div_ceil(connections)
+            .min(in_flight - connection * in_flight / connections)
+        {
+            let (mut sender, requests, left, address) = (
+                sender.clone(),
+                Arc::clone(&requests),
+                Arc::clone(&left),
+                address.to_owned(),
+            );
             workers.spawn(async move {
                 let mut latencies = Vec::new();
-                while left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
+                while left
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
+                        left.checked_sub(1)
+                    })
+                    .is_ok()
+                {
                     let body = requests.framed()?;
                     let at = Instant::now();
                     export(&mut sender, &address, body, requests.encoding).await?;
@@ -216,7 +232,8 @@ pub async fn send(
     }
     let mut latencies = Vec::new();
     while let Some(worker) = workers.join_next().await {
-        latencies.extend(worker.map_err(|error| CliError::new(format!("a sender stopped: {error}")))??);
+        latencies
+            .extend(worker.map_err(|error| CliError::new(format!("a sender stopped: {error}")))??);
     }
     latencies.sort_unstable();
     Ok(Sent {
@@ -259,7 +276,10 @@ async fn export(
     let request = request
         .body(Full::new(body))
         .map_err(|error| CliError::new(format!("can't build a request: {error}")))?;
-    sender.ready().await.map_err(|error| failed(format!("closed the connection: {error}")))?;
+    sender
+        .ready()
+        .await
+        .map_err(|error| failed(format!("closed the connection: {error}")))?;
     let response = sender
         .send_request(request)
         .await
@@ -276,7 +296,10 @@ async fn export(
         .or(of_head);
     match status {
         Some(status) if status == "0" => Ok(()),
-        Some(status) => Err(failed(format!("answered with status {}", status.to_str().unwrap_or("?")))),
+        Some(status) => Err(failed(format!(
+            "answered with status {}",
+            status.to_str().unwrap_or("?")
+        ))),
         None => Err(failed("answered without a status".to_owned())),
     }
 }

@@ -51,16 +51,27 @@ pub fn run(path: &Path, rounds: usize) -> Result<Vec<Figure>, CliError> {
         let read = through_the_crate(&case)?;
         reference.push(begun.elapsed().as_secs_f64() * 1e3);
         if read != rows {
-            return Err(CliError::new(format!("the reference read {read} spans where casefile read {rows}")));
+            return Err(CliError::new(format!(
+                "the reference read {read} spans where casefile read {rows}"
+            )));
         }
     }
     let million = rows as f64 / 1e6;
     let (ours, theirs) = (median(&mut times), median(&mut reference));
     Ok(vec![
         Figure::new("spans", rows as f64, "spans"),
-        Figure::new("load to a skeleton, one thread", ours / million, "ms per million spans").bar("≤ 150"),
+        Figure::new(
+            "load to a skeleton, one thread",
+            ours / million,
+            "ms per million spans",
+        )
+        .bar("≤ 150"),
         Figure::new("in memory", bytes as f64 / rows as f64, "B per span").bar("≤ 100"),
-        Figure::new("reference: the same columns through the parquet crate's readers", theirs / million, "ms per million spans"),
+        Figure::new(
+            "reference: the same columns through the parquet crate's readers",
+            theirs / million,
+            "ms per million spans",
+        ),
         Figure::new("casefile against the reference", theirs / ours, "times"),
     ])
 }
@@ -75,16 +86,27 @@ fn through_the_crate(case: &Case) -> Result<usize, CliError> {
     use parquet::column::reader::ColumnReader;
     use parquet::file::reader::{FileReader, SerializedFileReader};
     const COLUMNS: [&str; 9] = [
-        "Timestamp", "TraceId", "SpanId", "ParentSpanId", "SpanName", "SpanKind", "ServiceName", "Duration", "StatusCode",
+        "Timestamp",
+        "TraceId",
+        "SpanId",
+        "ParentSpanId",
+        "SpanName",
+        "SpanKind",
+        "ServiceName",
+        "Duration",
+        "StatusCode",
     ];
-    let failed = |error: parquet::errors::ParquetError| CliError::new(format!("the reference can't read: {error}"));
+    let failed = |error: parquet::errors::ParquetError| {
+        CliError::new(format!("the reference can't read: {error}"))
+    };
     let mut rows = 0;
     for segment in &case.manifest().segments {
         let Some(file) = segment.file(Content::Traces) else {
             continue;
         };
         let path = case.path().join(&file.path);
-        let file = File::open(&path).map_err(|error| CliError::io(format!("open {}", path.display()), &error))?;
+        let file = File::open(&path)
+            .map_err(|error| CliError::io(format!("open {}", path.display()), &error))?;
         let reader = SerializedFileReader::new(file).map_err(failed)?;
         let schema = reader.metadata().file_metadata().schema_descr_ptr();
         for group in 0..reader.num_row_groups() {
@@ -97,15 +119,23 @@ fn through_the_crate(case: &Case) -> Result<usize, CliError> {
                 match group.get_column_reader(column).map_err(failed)? {
                     ColumnReader::Int64ColumnReader(mut values) => {
                         let mut out = Vec::with_capacity(count);
-                        values.read_records(count, None, None, &mut out).map_err(failed)?;
+                        values
+                            .read_records(count, None, None, &mut out)
+                            .map_err(failed)?;
                         std::hint::black_box(&out);
                     }
                     ColumnReader::ByteArrayColumnReader(mut values) => {
                         let mut out = Vec::with_capacity(count);
-                        values.read_records(count, None, None, &mut out).map_err(failed)?;
+                        values
+                            .read_records(count, None, None, &mut out)
+                            .map_err(failed)?;
                         std::hint::black_box(&out);
                     }
-                    _ => return Err(CliError::new("the reference met a column of an unexpected type")),
+                    _ => {
+                        return Err(CliError::new(
+                            "the reference met a column of an unexpected type",
+                        ));
+                    }
                 }
             }
             rows += count;

@@ -2,7 +2,9 @@
 //! services, in traces of some twenty spans. The same seed gives the same bytes.
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
-use opentelemetry_proto::tonic::common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::common::v1::{
+    AnyValue, InstrumentationScope, KeyValue, any_value::Value,
+};
 use opentelemetry_proto::tonic::resource::v1::Resource;
 use opentelemetry_proto::tonic::trace::v1::span::Event;
 use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Status};
@@ -11,13 +13,30 @@ use opentelemetry_proto::tonic::trace::v1::{ResourceSpans, ScopeSpans, Span, Sta
 pub const SPANS_PER_REQUEST: usize = 512;
 
 const SERVICES: [&str; 10] = [
-    "api-gateway", "product-catalog", "search", "inventory", "reviews", "user-management", "shopping-cart",
-    "checkout", "order-management", "payment",
+    "api-gateway",
+    "product-catalog",
+    "search",
+    "inventory",
+    "reviews",
+    "user-management",
+    "shopping-cart",
+    "checkout",
+    "order-management",
+    "payment",
 ];
 const ROUTES: [&str; 12] = [
-    "/api/v1/products", "/api/v1/products/{id}", "/api/v1/search", "/api/v1/cart", "/api/v1/cart/items/{id}",
-    "/api/v1/checkout", "/api/v1/orders", "/api/v1/orders/{id}", "/api/v1/orders/{id}/status",
-    "/api/v1/account/profile", "/api/v1/reviews", "/api/v1/users/authenticate",
+    "/api/v1/products",
+    "/api/v1/products/{id}",
+    "/api/v1/search",
+    "/api/v1/cart",
+    "/api/v1/cart/items/{id}",
+    "/api/v1/checkout",
+    "/api/v1/orders",
+    "/api/v1/orders/{id}",
+    "/api/v1/orders/{id}/status",
+    "/api/v1/account/profile",
+    "/api/v1/reviews",
+    "/api/v1/users/authenticate",
 ];
 const METHODS: [&str; 4] = ["GET", "POST", "PUT", "DELETE"];
 const AGENTS: [&str; 5] = [
@@ -119,7 +138,11 @@ impl Payload {
         let route = self.of(&ROUTES);
         let method = self.of(&METHODS);
         let failed = self.below(50) == 0;
-        let status = if failed { 503 } else { self.of(&[200i64, 200, 200, 201, 204, 404]) };
+        let status = if failed {
+            503
+        } else {
+            self.of(&[200i64, 200, 200, 201, 204, 404])
+        };
         let start = self.clock + self.below(200_000_000);
         let order = self.below(1 << 26);
         let path = format!("{}/ord_{order:08}", route.trim_end_matches("/{id}"));
@@ -129,9 +152,15 @@ impl Payload {
             int("http.response.status_code", status),
             text("url.path", &path),
             text("url.scheme", "http"),
-            text("server.address", &format!("10.4.{}.{}", service, self.below(4))),
+            text(
+                "server.address",
+                &format!("10.4.{}.{}", service, self.below(4)),
+            ),
             int("server.port", 8_100 + service as i64 * 10),
-            text("network.peer.address", &format!("10.9.{}.{}", service, self.below(40))),
+            text(
+                "network.peer.address",
+                &format!("10.9.{}.{}", service, self.below(40)),
+            ),
             int("network.peer.port", 32_768 + self.below(4_096) as i64),
             text("user_agent.original", self.of(&AGENTS)),
             text("enduser.id", &format!("usr_{:06}", self.below(5_000))),
@@ -143,7 +172,10 @@ impl Payload {
                 name: "exception".to_owned(),
                 attributes: vec![
                     text("exception.type", "UpstreamUnavailable"),
-                    text("exception.message", "the upstream answered 503 after three attempts"),
+                    text(
+                        "exception.message",
+                        "the upstream answered 503 after three attempts",
+                    ),
                 ],
                 dropped_attributes_count: 0,
             }]
@@ -178,7 +210,10 @@ fn resource_spans(service: usize, spans: Vec<Span>) -> ResourceSpans {
                 text("service.name", name),
                 text("service.namespace", "shop"),
                 text("service.version", "1.0.0"),
-                text("service.instance.id", &format!("{name}-host-{}-1", 8_100 + service * 10)),
+                text(
+                    "service.instance.id",
+                    &format!("{name}-host-{}-1", 8_100 + service * 10),
+                ),
                 text("deployment.environment.name", "bench"),
                 text("telemetry.sdk.language", "rust"),
             ],

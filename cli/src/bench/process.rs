@@ -25,9 +25,14 @@ pub struct Ready {
 impl Measured {
     /// Starts this very program with other arguments, on processor 0 alone where the kernel allows it.
     pub fn start(args: &[&str]) -> Result<Measured, CliError> {
-        let program = std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
+        let program =
+            std::env::current_exe().map_err(|error| CliError::io("find this program", &error))?;
         let mut command = Command::new(program);
-        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .args(args)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         // Children inherit what their parent's thread may run on.
         let before = rustix::thread::sched_getaffinity(None).ok();
         let mut first = rustix::thread::CpuSet::new();
@@ -52,10 +57,14 @@ impl Measured {
                 return Ok(address);
             }
             if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(CliError::new(format!("the receiver stopped at once ({status})")));
+                return Err(CliError::new(format!(
+                    "the receiver stopped at once ({status})"
+                )));
             }
             if Instant::now() > deadline {
-                return Err(CliError::new("the receiver did not become ready within 20 s"));
+                return Err(CliError::new(
+                    "the receiver did not become ready within 20 s",
+                ));
             }
             std::thread::sleep(Duration::from_millis(5));
         }
@@ -68,7 +77,8 @@ impl Measured {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap_or_default();
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
+            .unwrap_or_default();
         let kilobytes = status
             .lines()
             .find_map(|line| line.strip_prefix("VmHWM:"))
@@ -83,7 +93,10 @@ impl Measured {
             rustix::process::kill_process(pid, rustix::process::Signal::TERM)
                 .map_err(|error| CliError::io("stop the receiver", &error.into()))?;
         }
-        let status = self.child.wait().map_err(|error| CliError::io("wait for the receiver", &error))?;
+        let status = self
+            .child
+            .wait()
+            .map_err(|error| CliError::io("wait for the receiver", &error))?;
         if !status.success() {
             return Err(CliError::new(format!("the receiver ended with {status}")));
         }
@@ -101,8 +114,18 @@ impl Drop for Measured {
 /// User and system time from a stat file; `field` counts from behind the name in brackets.
 fn cpu_of(path: &str, field: usize) -> f64 {
     let stat = std::fs::read_to_string(path).unwrap_or_default();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let tick = |at: usize| fields.get(at).and_then(|text| text.parse::<f64>().ok()).unwrap_or(0.0);
+    let fields: Vec<&str> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .collect();
+    let tick = |at: usize| {
+        fields
+            .get(at)
+            .and_then(|text| text.parse::<f64>().ok())
+            .unwrap_or(0.0)
+    };
     (tick(field) + tick(field + 1)) / TICKS
 }
 

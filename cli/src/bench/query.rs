@@ -15,7 +15,13 @@ pub fn run(path: &Path, lookups: usize) -> Result<Vec<Figure>, CliError> {
     let table = case.skeleton(Window::ALL)?;
     let spans = table.len();
     let step = (table.traces.len() / lookups.max(1)).max(1);
-    let ids: Vec<TraceId> = table.traces.iter().copied().step_by(step).take(lookups).collect();
+    let ids: Vec<TraceId> = table
+        .traces
+        .iter()
+        .copied()
+        .step_by(step)
+        .take(lookups)
+        .collect();
     drop(table);
     let mut times = Vec::new();
     let mut found = 0;
@@ -26,7 +32,9 @@ pub fn run(path: &Path, lookups: usize) -> Result<Vec<Figure>, CliError> {
         found = case.trace(*id)?.len();
         times.push(begun.elapsed().as_secs_f64() * 1e3);
         if found == 0 {
-            return Err(CliError::new(format!("trace {id} is in the case and was not found")));
+            return Err(CliError::new(format!(
+                "trace {id} is in the case and was not found"
+            )));
         }
     }
     times.sort_by(f64::total_cmp);
@@ -41,7 +49,9 @@ pub fn run(path: &Path, lookups: usize) -> Result<Vec<Figure>, CliError> {
     })?;
     let scan = begun.elapsed().as_secs_f64() * 1e3;
     if scanned != found {
-        return Err(CliError::new(format!("reading everything finds {scanned} spans of {last}, the index {found}")));
+        return Err(CliError::new(format!(
+            "reading everything finds {scanned} spans of {last}, the index {found}"
+        )));
     }
     let median = times.get(times.len() / 2).copied().unwrap_or(0.0);
     let worst = times.last().copied().unwrap_or(0.0);

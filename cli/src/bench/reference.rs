@@ -3,8 +3,12 @@
 
 use std::path::Path;
 
-use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{TraceService, TraceServiceServer};
-use opentelemetry_proto::tonic::collector::trace::v1::{ExportTraceServiceRequest, ExportTraceServiceResponse};
+use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
+    TraceService, TraceServiceServer,
+};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTraceServiceRequest, ExportTraceServiceResponse,
+};
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
@@ -41,7 +45,8 @@ pub fn serve(ready_file: &Path) -> Result<(), CliError> {
             .map_err(|error| CliError::io(format!("write {}", ready_file.display()), &error))?;
         let mut stop = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
             .map_err(|error| CliError::io("listen for signals", &error))?;
-        let incoming = tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
+        let incoming =
+            tonic::transport::server::TcpIncoming::from(listener).with_nodelay(Some(true));
         tonic::transport::Server::builder()
             .initial_stream_window_size(4 << 20)
             .initial_connection_window_size(16 << 20)

@@ -122,11 +122,13 @@ pub fn run(command: &BenchCommand, console: &mut Console) -> Result<u8, CliError
 /// Runs in the folder that was named, or in one that goes afterwards.
 fn within(place: &Place, work: impl FnOnce(&Path) -> Result<(), CliError>) -> Result<(), CliError> {
     if let Some(folder) = &place.folder {
-        std::fs::create_dir_all(folder).map_err(|error| CliError::io(format!("create {}", folder.display()), &error))?;
+        std::fs::create_dir_all(folder)
+            .map_err(|error| CliError::io(format!("create {}", folder.display()), &error))?;
         return work(folder);
     }
     let folder = std::env::temp_dir().join(format!("casefile-bench-{}", std::process::id()));
-    std::fs::create_dir(&folder).map_err(|error| CliError::io(format!("create {}", folder.display()), &error))?;
+    std::fs::create_dir(&folder)
+        .map_err(|error| CliError::io(format!("create {}", folder.display()), &error))?;
     let outcome = work(&folder);
     let _ = std::fs::remove_dir_all(&folder);
     outcome
@@ -136,15 +138,25 @@ fn print(figures: &[Figure], place: &Place, console: &mut Console) -> Result<(),
     if place.format == Format::Json {
         return console.json(&figures);
     }
-    let widest = figures.iter().map(|figure| figure.name.chars().count()).max().unwrap_or(0);
+    let widest = figures
+        .iter()
+        .map(|figure| figure.name.chars().count())
+        .max()
+        .unwrap_or(0);
     for figure in figures {
         let value = match figure.value {
             value if value >= 1000.0 => format!("{value:.0}"),
             value if value >= 10.0 => format!("{value:.1}"),
             value => format!("{value:.2}"),
         };
-        let bar = figure.bar.as_ref().map_or(String::new(), |bar| format!("  ({bar})"));
-        console.text(&format!("{:<widest$}  {value:>10} {}{bar}", figure.name, figure.unit))?;
+        let bar = figure
+            .bar
+            .as_ref()
+            .map_or(String::new(), |bar| format!("  ({bar})"));
+        console.text(&format!(
+            "{:<widest$}  {value:>10} {}{bar}",
+            figure.name, figure.unit
+        ))?;
     }
     Ok(())
 }

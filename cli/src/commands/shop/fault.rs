@@ -84,7 +84,8 @@ fn list(args: &ListArgs, console: &mut Console) -> Result<(), CliError> {
     match args.format {
         Format::Json => {
             for kind in KINDS {
-                let line = json!({ "kind": kind.name, "params": kind.params, "what": kind.sentence });
+                let line =
+                    json!({ "kind": kind.name, "params": kind.params, "what": kind.sentence });
                 console.json(&line)?;
             }
         }

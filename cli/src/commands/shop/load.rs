@@ -97,7 +97,10 @@ fn text(report: &LoadReport) -> String {
         report.p99_ms
     );
     if report.skipped > 0 {
-        text.push_str(&format!(" · {} left out, too many were in flight", report.skipped));
+        text.push_str(&format!(
+            " · {} left out, too many were in flight",
+            report.skipped
+        ));
     }
     text
 }

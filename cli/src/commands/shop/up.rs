@@ -75,11 +75,13 @@ pub struct UpArgs {
 
 impl UpArgs {
     fn config(&self) -> Result<ShopConfig, CliError> {
-        let publish = self.publish.unwrap_or(if self.resilience == Resilience::On {
-            Publish::Outbox
-        } else {
-            Publish::Direct
-        });
+        let publish = self
+            .publish
+            .unwrap_or(if self.resilience == Resilience::On {
+                Publish::Outbox
+            } else {
+                Publish::Direct
+            });
         Ok(ShopConfig {
             profile: self.profile,
             resilience: self.resilience,
@@ -109,9 +111,14 @@ pub(super) fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> 
     console.remark("starting the shop");
     runtime.block_on(async {
         // Asked for before the start, so that an impatient Ctrl-C still ends in order.
-        let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-            .map_err(|error| CliError::io("listen for signals", &error))?;
-        let starting = up(UpOptions { config, command, keep_data: args.keep_data });
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .map_err(|error| CliError::io("listen for signals", &error))?;
+        let starting = up(UpOptions {
+            config,
+            command,
+            keep_data: args.keep_data,
+        });
         let shop = tokio::select! {
             shop = starting => shop?,
             _ = tokio::signal::ctrl_c() => return Ok(exit::CLEAN),
@@ -137,7 +144,10 @@ pub(super) fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> 
 pub fn serve_command() -> Result<ServeCommand, CliError> {
     let program = std::env::current_exe()
         .map_err(|error| CliError::io("find the running executable", &error))?;
-    Ok(ServeCommand { program, prefix: vec!["shop".to_owned(), "serve".to_owned()] })
+    Ok(ServeCommand {
+        program,
+        prefix: vec!["shop".to_owned(), "serve".to_owned()],
+    })
 }
 
 /// What runs, where, and how to break it.
@@ -154,10 +164,21 @@ fn summary(shop: &Shop) -> String {
     ] {
         let _ = writeln!(text, "  {what:<11} {}", url.unwrap_or("-"));
     }
-    let _ = writeln!(text, "  {:<11} {}", "run folder", shop.config().run_dir.display());
+    let _ = writeln!(
+        text,
+        "  {:<11} {}",
+        "run folder",
+        shop.config().run_dir.display()
+    );
     let gateway = ports.gateway.as_deref().unwrap_or_default();
-    let _ = writeln!(text, "\nbuy something   curl -X POST {gateway}/api/v1/checkout");
-    let _ = writeln!(text, "slow it down    curl -X POST '{gateway}/api/v1/checkout?behavior=payment:latency=1s'");
+    let _ = writeln!(
+        text,
+        "\nbuy something   curl -X POST {gateway}/api/v1/checkout"
+    );
+    let _ = writeln!(
+        text,
+        "slow it down    curl -X POST '{gateway}/api/v1/checkout?behavior=payment:latency=1s'"
+    );
     let _ = writeln!(text, "steady load     casefile shop load");
     let _ = write!(text, "break it        casefile shop fault list");
     text

@@ -46,7 +46,7 @@ impl<'a> AnyView<'a> {
             AnyView::Array(body) => {
                 let mut values = Vec::new();
                 let mut fields = Fields::new(body);
-                while let Ok(Some((number, raw))) = fields.next() {
+                while let Ok(Some((number, raw))) = fields.step() {
                     if let (1, Raw::Bytes(item)) = (number, raw) {
                         values.push(AnyView::read(item).unwrap_or(AnyView::Empty).to_value());
                     }
@@ -56,7 +56,7 @@ impl<'a> AnyView<'a> {
             AnyView::Map(body) => {
                 let mut pairs = Attributes::default();
                 let mut fields = Fields::new(body);
-                while let Ok(Some((number, raw))) = fields.next() {
+                while let Ok(Some((number, raw))) = fields.step() {
                     if let (1, Raw::Bytes(item)) = (number, raw)
                         && let Ok(pair) = KeyValueView::read(item)
                     {
@@ -95,9 +95,13 @@ pub(super) fn read_short_pair(body: &[u8]) -> Option<KeyValueView<'_>> {
         return None;
     }
     let value = match value {
-        [0x0a, len @ 0..=127, text @ ..] if text.len() == usize::from(*len) => AnyView::Text(utf8(text)?),
+        [0x0a, len @ 0..=127, text @ ..] if text.len() == usize::from(*len) => {
+            AnyView::Text(utf8(text)?)
+        }
         [0x18, number @ 0..=127] => AnyView::Int(i64::from(*number)),
-        [0x18, low @ 128..=255, high @ 0..=127] => AnyView::Int(i64::from(*low & 127) | i64::from(*high) << 7),
+        [0x18, low @ 128..=255, high @ 0..=127] => {
+            AnyView::Int(i64::from(*low & 127) | i64::from(*high) << 7)
+        }
         _ => return None,
     };
     Some(KeyValueView {
@@ -112,7 +116,7 @@ pub(super) fn read_pair(body: &[u8], depth: usize) -> Result<KeyValueView<'_>, W
         value: AnyView::Empty,
     };
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => pair.key = raw.text(&fields)?,
             2 => pair.value = read_any(raw.bytes(&fields)?, depth)?,
@@ -128,7 +132,7 @@ fn read_any(body: &[u8], depth: usize) -> Result<AnyView<'_>, WireError> {
     }
     let mut value = AnyView::Empty;
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         value = match number {
             1 => AnyView::Text(raw.text(&fields)?),
             2 => AnyView::Bool(raw.varint(&fields)? != 0),
@@ -157,7 +161,7 @@ fn each_message<'a>(
     mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         if number == 1 {
             each(raw.bytes(&fields)?)?;
         }

@@ -51,7 +51,7 @@ fn read<'a>(
         event_name: "",
     };
     let mut fields = Fields::new(message);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => record.time = raw.fixed64(&fields)?,
             2 => record.severity_number = raw.uint32(&fields)?.cast_signed(),

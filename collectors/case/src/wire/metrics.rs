@@ -39,7 +39,7 @@ fn read_metric(
     let mut metadata = Vec::new();
     let mut data = None;
     let mut fields = Fields::new(message);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => name = raw.text(&fields)?,
             2 => description = raw.text(&fields)?,
@@ -114,7 +114,7 @@ impl<'a> List<'a> {
             monotonic: false,
         };
         let mut fields = Fields::new(body);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 1 => list.points.push(raw.bytes(&fields)?),
                 2 => list.temporality = Temporality::from_number(raw.varint(&fields)?),
@@ -139,7 +139,7 @@ impl<'a> List<'a> {
         let mut attributes = Vec::new();
         let mut value = Value::Empty;
         let mut fields = Fields::new(body);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 2 => point.start = raw.fixed64(&fields)?,
                 3 => point.at = raw.fixed64(&fields)?,
@@ -170,7 +170,7 @@ impl<'a> List<'a> {
         let (mut count, mut sum, mut min, mut max) = (0, None, None, None);
         let (mut bounds, mut counts) = (Vec::new(), Vec::new());
         let mut fields = Fields::new(body);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 2 => point.start = raw.fixed64(&fields)?,
                 3 => point.at = raw.fixed64(&fields)?,
@@ -209,7 +209,7 @@ impl<'a> List<'a> {
         let (mut scale, mut zero_count, mut zero_threshold) = (0, 0, 0.0);
         let (mut positive, mut negative) = (Buckets::default(), Buckets::default());
         let mut fields = Fields::new(body);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 1 => attributes.push(KeyValueView::read(raw.bytes(&fields)?)?),
                 2 => point.start = raw.fixed64(&fields)?,
@@ -250,7 +250,7 @@ fn summary(body: &[u8]) -> Result<Point, WireError> {
     let mut attributes = Vec::new();
     let (mut count, mut sum, mut quantiles) = (0, 0.0, Vec::new());
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             2 => point.start = raw.fixed64(&fields)?,
             3 => point.at = raw.fixed64(&fields)?,
@@ -262,7 +262,7 @@ fn summary(body: &[u8]) -> Result<Point, WireError> {
                     value: 0.0,
                 };
                 let mut inner = Fields::new(raw.bytes(&fields)?);
-                while let Some((number, raw)) = inner.next()? {
+                while let Some((number, raw)) = inner.step()? {
                     match number {
                         1 => at.quantile = raw.double(&inner)?,
                         2 => at.value = raw.double(&inner)?,
@@ -303,7 +303,7 @@ fn fixed64s<'a>(
 fn buckets(body: &[u8]) -> Result<Buckets, WireError> {
     let mut buckets = Buckets::default();
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match (number, raw) {
             (1, raw) => buckets.offset = zigzag(raw.varint(&fields)?),
             (2, Raw::Varint(count)) => buckets.counts.push(count),
@@ -318,7 +318,7 @@ fn exemplar(body: &[u8]) -> Result<Exemplar, WireError> {
     let mut exemplar = Exemplar::default();
     let mut attributes = Vec::new();
     let mut fields = Fields::new(body);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             2 => exemplar.at = Nanos(raw.fixed64(&fields)?),
             3 => exemplar.value = Value::Double(raw.double(&fields)?),

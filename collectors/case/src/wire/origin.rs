@@ -31,7 +31,7 @@ impl ResourceView<'_> {
             ..Resource::default()
         };
         let mut fields = Fields::new(self.message);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 1 => {
                     let pair = KeyValueView::read(raw.bytes(&fields)?)?;
@@ -53,7 +53,7 @@ impl ScopeView<'_> {
             ..Scope::default()
         };
         let mut fields = Fields::new(self.message);
-        while let Some((number, raw)) = fields.next()? {
+        while let Some((number, raw)) = fields.step()? {
             match number {
                 1 => scope.name = raw.text(&fields)?.to_owned(),
                 2 => scope.version = raw.text(&fields)?.to_owned(),
@@ -79,7 +79,7 @@ pub fn each_item<'a>(
     mut each: impl FnMut(&OriginView<'a>, &'a [u8]) -> Result<(), WireError>,
 ) -> Result<(), WireError> {
     let mut groups = Fields::new(request);
-    while let Some((number, raw)) = groups.next()? {
+    while let Some((number, raw)) = groups.step()? {
         if number != 1 {
             continue;
         }
@@ -92,7 +92,7 @@ pub fn each_item<'a>(
         // Checked once a group: reading it finds what is malformed.
         resource.read()?;
         let mut scoped = Fields::new(group);
-        while let Some((number, raw)) = scoped.next()? {
+        while let Some((number, raw)) = scoped.step()? {
             if number != 2 {
                 continue;
             }
@@ -105,7 +105,7 @@ pub fn each_item<'a>(
             scope.read()?;
             let origin = OriginView { resource, scope };
             let mut fields = Fields::new(items);
-            while let Some((number, raw)) = fields.next()? {
+            while let Some((number, raw)) = fields.step()? {
                 if number == 2 {
                     each(&origin, raw.bytes(&fields)?)?;
                 }
@@ -118,7 +118,7 @@ pub fn each_item<'a>(
 fn head(group: &[u8]) -> Result<(&[u8], &str), WireError> {
     let (mut message, mut schema_url) = (&group[..0], "");
     let mut fields = Fields::new(group);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => message = raw.bytes(&fields)?,
             3 => schema_url = raw.text(&fields)?,

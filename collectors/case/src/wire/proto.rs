@@ -90,7 +90,7 @@ impl<'a> Fields<'a> {
     /// The next field's number and value. Inlined wherever it is used: this is where the time of a walk goes, and
     /// callers want its answer in registers.
     #[inline(always)]
-    pub fn next(&mut self) -> Result<Option<(u32, Raw<'a>)>, WireError> {
+    pub fn step(&mut self) -> Result<Option<(u32, Raw<'a>)>, WireError> {
         let start = self.rest;
         let tag = match start {
             [] => return Ok(None),

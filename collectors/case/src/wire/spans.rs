@@ -90,7 +90,7 @@ fn read<'a>(
     let mut span = SpanView::default();
     let mut refused = None;
     let mut fields = Fields::new(message);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => match TraceId::from_slice(raw.bytes(&fields)?) {
                 Some(id) => span.trace_id = id,
@@ -123,7 +123,7 @@ fn read<'a>(
             14 => span.dropped_links = raw.uint32(&fields)?,
             15 => {
                 let mut status = Fields::new(raw.bytes(&fields)?);
-                while let Some((number, raw)) = status.next()? {
+                while let Some((number, raw)) = status.step()? {
                     match number {
                         2 => span.status_message = raw.text(&status)?,
                         3 => span.status_code = raw.varint(&status)?,
@@ -157,7 +157,7 @@ fn read_event<'a>(
         attributes: (from, from),
     };
     let mut fields = Fields::new(message);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => event.at = raw.fixed64(&fields)?,
             2 => event.name = raw.text(&fields)?,
@@ -184,7 +184,7 @@ fn read_link<'a>(
         attributes: (from, from),
     };
     let mut fields = Fields::new(message);
-    while let Some((number, raw)) = fields.next()? {
+    while let Some((number, raw)) = fields.step()? {
         match number {
             1 => link.trace_id = TraceId::from_slice(raw.bytes(&fields)?).unwrap_or_default(),
             2 => link.span_id = SpanId::from_slice(raw.bytes(&fields)?).unwrap_or_default(),

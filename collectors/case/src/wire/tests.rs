@@ -83,13 +83,14 @@ fn short_attributes_read_like_any_other() {
 fn every_truncation_of_a_message_is_an_error_or_a_shorter_message() {
     // Field 1 varint 300, field 2 fixed64, field 3 bytes, field 5 fixed32, field 300 varint.
     let message: &[u8] = &[
-        0x08, 0xac, 0x02, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x1a, 2, b'a', b'b', 0x2d, 1, 0, 0, 0, 0xe0, 0x12, 9,
+        0x08, 0xac, 0x02, 0x11, 1, 2, 3, 4, 5, 6, 7, 8, 0x1a, 2, b'a', b'b', 0x2d, 1, 0, 0, 0,
+        0xe0, 0x12, 9,
     ];
     let read = |bytes: &[u8]| {
         let mut fields = Fields::new(bytes);
         let mut numbers = Vec::new();
         loop {
-            match fields.next() {
+            match fields.step() {
                 Ok(Some((number, raw))) => {
                     if let (300, Raw::Varint(value)) = (number, raw) {
                         assert_eq!(value, 9);
@@ -113,5 +114,8 @@ fn every_truncation_of_a_message_is_an_error_or_a_shorter_message() {
     }
     assert!(read(&[0x0b]).is_err(), "groups");
     assert!(read(&[0x00, 0x01]).is_err(), "field number 0");
-    assert!(read(&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2]).is_err(), "over 64 bits");
+    assert!(
+        read(&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 2]).is_err(),
+        "over 64 bits"
+    );
 }
