@@ -1,5 +1,6 @@
 //! What there is to feed. One file a target; each checks by itself what must hold of what it decodes.
 
+mod case_log;
 mod compression;
 mod exposition;
 mod import;
@@ -17,5 +18,6 @@ pub(crate) fn all() -> Vec<Target> {
         exposition::target(),
         import::target(),
         registry::target(),
+        case_log::target(),
     ]
 }
