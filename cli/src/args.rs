@@ -1,80 +1,13 @@
-//! The command line: every command, and the arguments that several commands share.
-//!
-//! Arguments of a single command stand with that command.
+//! Arguments that several commands share. Those of a single command stand with it.
 
 use std::path::PathBuf;
 
 use case::{Nanos, Window};
-use clap::{Args, Parser, Subcommand};
+use clap::Args;
 
-use crate::commands;
 use crate::error::CliError;
-use crate::output::{ColorChoice, Console};
+use crate::output::Console;
 use crate::paths;
-
-/// Observability and incident debugging in the terminal: collect signals into a case, ask it what is wrong and why.
-#[derive(Debug, Parser)]
-#[command(
-    name = "casefile",
-    version,
-    propagate_version = true,
-    arg_required_else_help = true,
-    max_term_width = 110
-)]
-pub struct Cli {
-    /// When to colour the output; auto: on a terminal, unless NO_COLOR is set.
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
-    pub color: ColorChoice,
-
-    #[command(subcommand)]
-    pub command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Command {
-    /// The whole thing: shop, load, collectors and the workbench.
-    Up(Box<commands::up::UpArgs>),
-    /// Open the workbench on a live or sealed case.
-    Open(commands::open::OpenArgs),
-    /// Receive OTLP, scrape and watch into a case.
-    Collect(Box<commands::collect::CollectArgs>),
-    /// List traces (text) or the spans that are meant (JSON).
-    Traces(commands::traces::TracesArgs),
-    /// Show one trace as a waterfall.
-    Trace(commands::trace::TraceArgs),
-    /// List log records.
-    Logs(commands::logs::LogsArgs),
-    /// List metric series (text) or points (JSON).
-    Metrics(commands::metrics::MetricsArgs),
-    /// Ask a case in SQL.
-    Query(commands::query::QueryArgs),
-    /// Say what is wrong and why: every rule over a window.
-    Diagnose(commands::diagnose::DiagnoseArgs),
-    /// Explain what a rule means, or list the rules.
-    Explain(commands::explain::ExplainArgs),
-    /// Say what a case holds.
-    Info(commands::info::InfoArgs),
-    /// Bring files of other tools into a case.
-    Import(commands::import::ImportArgs),
-    /// Write signals of a case into files that other tools read.
-    Export(Box<commands::export::ExportArgs>),
-    /// Send the signals of a case again, with the gaps they had.
-    Replay(commands::replay::ReplayArgs),
-    /// Check every byte of a case against its hashes.
-    Verify(commands::verify::VerifyArgs),
-    /// Close a case for good: everything into segments, hashed, read-only.
-    Seal(commands::seal::SealArgs),
-    /// Run, load and break the bundled shop.
-    #[command(subcommand)]
-    Shop(commands::shop::ShopCommand),
-    /// Measure what Casefile promises about speed.
-    #[command(subcommand)]
-    Bench(commands::bench::BenchCommand),
-    /// Print shell completions.
-    Completions(commands::completions::CompletionsArgs),
-    /// Print or write the man pages.
-    Man(commands::man::ManArgs),
-}
 
 /// Which case is meant: a path given either way, else CASEFILE_CASE, else the case last collected or imported.
 #[derive(Debug, Clone, Args)]

@@ -6,6 +6,7 @@
 pub mod args;
 pub mod bench;
 pub mod collecting;
+pub mod command_line;
 pub mod commands;
 pub mod error;
 pub mod exit;
@@ -21,7 +22,7 @@ use clap::Parser;
 
 /// Reads the command line, runs the command, maps the outcome to an exit code. Nothing else is here.
 pub fn main() -> ExitCode {
-    let cli = match args::Cli::try_parse() {
+    let cli = match command_line::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             // clap chooses the stream: help and version are answers, the rest are complaints.
@@ -34,8 +35,8 @@ pub fn main() -> ExitCode {
         }
     };
     let mut console = output::Console::of_process(cli.color);
-    let outcome =
-        commands::run(cli.command, &mut console).and_then(|code| console.flush().map(|()| code));
+    let outcome = command_line::run(cli.command, &mut console)
+        .and_then(|code| console.flush().map(|()| code));
     match outcome {
         Ok(code) => ExitCode::from(code),
         Err(error) => {

@@ -1,9 +1,8 @@
 //! `casefile completions SHELL`.
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 use clap_complete::Shell;
 
-use crate::args::Cli;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Console;
@@ -14,9 +13,13 @@ pub struct CompletionsArgs {
     shell: Shell,
 }
 
-pub fn run(args: &CompletionsArgs, console: &mut Console) -> Result<u8, CliError> {
+pub fn run(
+    args: &CompletionsArgs,
+    mut root: clap::Command,
+    console: &mut Console,
+) -> Result<u8, CliError> {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::command(), "casefile", &mut script);
+    clap_complete::generate(args.shell, &mut root, "casefile", &mut script);
     console.bytes(&script)?;
     Ok(exit::CLEAN)
 }

@@ -2,9 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory};
+use clap::Args;
 
-use crate::args::Cli;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::Console;
@@ -18,8 +17,7 @@ pub struct ManArgs {
     all: Option<PathBuf>,
 }
 
-pub fn run(args: &ManArgs, console: &mut Console) -> Result<u8, CliError> {
-    let mut root = Cli::command();
+pub fn run(args: &ManArgs, mut root: clap::Command, console: &mut Console) -> Result<u8, CliError> {
     root.build();
     if let Some(folder) = &args.all {
         std::fs::create_dir_all(folder)
