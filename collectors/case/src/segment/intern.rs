@@ -1,6 +1,8 @@
 //! Texts kept once: columns hold numbers into such a table.
 
-use xxhash_rust::xxh3::xxh3_64;
+use std::hash::{BuildHasher, Hasher, RandomState};
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Distinct texts in the order they first came.
 #[derive(Debug)]
@@ -8,9 +10,11 @@ pub(crate) struct Interner {
     arena: Vec<u8>,
     /// Where each text ends in the arena.
     ends: Vec<u32>,
-    hashes: Vec<u32>,
-    /// Open addressing: entry number + 1, or 0.
-    slots: Vec<u32>,
+    /// Open addressing: half a text's hash above, its number + 1 below; 0 where there is none. The hash beside the
+    /// number spares a look at the text, which mostly lies out of the processor's reach.
+    slots: Vec<u64>,
+    /// Texts come from anybody: nobody shall know which of them collide.
+    seed: u64,
 }
 
 impl Default for Interner {
@@ -18,8 +22,8 @@ impl Default for Interner {
         Interner {
             arena: Vec::new(),
             ends: Vec::new(),
-            hashes: Vec::new(),
             slots: vec![0; 64],
+            seed: RandomState::new().build_hasher().finish(),
         }
     }
 }
@@ -55,19 +59,19 @@ impl Interner {
 
     /// The number of a text, new or known.
     pub(crate) fn intern(&mut self, text: &[u8]) -> u32 {
-        let hash = xxh3_64(text);
-        let short = (hash >> 32) as u32;
+        let hash = xxh3_64_with_seed(text, self.seed) as u32;
         let mask = self.slots.len() - 1;
         let mut slot = hash as usize & mask;
         loop {
             match self.slots[slot] {
                 0 => break,
-                entry => {
-                    let index = entry - 1;
-                    if self.hashes[index as usize] == short && self.get(index) == text {
+                entry if (entry >> 32) as u32 == hash => {
+                    let index = entry as u32 - 1;
+                    if self.get(index) == text {
                         return index;
                     }
                 }
+                _ => {}
             }
             slot = (slot + 1) & mask;
         }
@@ -75,8 +79,7 @@ impl Interner {
         self.arena.extend_from_slice(text);
         // A segment's log is bounded far below 4 GiB, and so is every arena made from it.
         self.ends.push(self.arena.len() as u32);
-        self.hashes.push(short);
-        self.slots[slot] = index + 1;
+        self.slots[slot] = u64::from(hash) << 32 | u64::from(index + 1);
         if self.ends.len() * 2 > self.slots.len() {
             self.grow();
         }
@@ -85,13 +88,13 @@ impl Interner {
 
     fn grow(&mut self) {
         let mask = self.slots.len() * 4 - 1;
-        let mut slots = vec![0u32; mask + 1];
-        for index in 0..self.ends.len() as u32 {
-            let mut slot = xxh3_64(self.get(index)) as usize & mask;
+        let mut slots = vec![0u64; mask + 1];
+        for entry in self.slots.iter().filter(|entry| **entry != 0) {
+            let mut slot = (entry >> 32) as usize & mask;
             while slots[slot] != 0 {
                 slot = (slot + 1) & mask;
             }
-            slots[slot] = index + 1;
+            slots[slot] = *entry;
         }
         self.slots = slots;
     }

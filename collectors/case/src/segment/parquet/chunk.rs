@@ -117,10 +117,11 @@ pub(super) fn encode(
     };
     let mut writer = SerializedPageWriter::new(&mut sink);
     let dictionary_offset = state.write_dictionary(&mut compressor, &mut writer)?;
-    let encoding = state.choose(&mut of_pages, rows);
+    let pages = state.pages(rows);
+    let encoding = state.choose(&mut of_pages, pages.first());
     let mut offsets = OffsetIndexBuilder::new();
     let (mut data_offset, mut entries, mut first_row) = (None, 0, 0);
-    for span in state.pages(rows) {
+    for span in pages {
         let header = state.fill(&span, encoding);
         let raw_len = state.page.len();
         let packed = of_pages.compress(&state.page)?;
@@ -295,7 +296,7 @@ impl Chunk<'_> {
     }
 
     /// Where there is a choice, pages are written the way that makes the first one smaller.
-    fn choose(&mut self, compressor: &mut Compressor, rows: usize) -> How {
+    fn choose(&mut self, compressor: &mut Compressor, first: Option<&Span>) -> How {
         let ways = match self.values {
             Values::F64(_) => return How::Plain,
             Values::Unique { .. } => return How::Lengths,
@@ -308,12 +309,11 @@ impl Chunk<'_> {
                 levels::widths(texts).map(How::Dictionary)
             }
         };
-        let first = self.pages(rows).into_iter().next();
         let Some(first) = first.filter(|_| ways[0] != ways[1]) else {
             return ways[0];
         };
         let mut size = |how| {
-            self.fill(&first, how);
+            self.fill(first, how);
             compressor
                 .compress(&self.page)
                 .map_or(usize::MAX, |page| page.len())
