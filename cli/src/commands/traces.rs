@@ -144,6 +144,9 @@ impl TraceSummary {
     }
 }
 
+/// Traces whose spans are held at the same time.
+const AT_ONCE: usize = 512;
+
 /// The traces with a span in the window that is meant, newest first, at most `limit`; and how many more there are.
 pub fn newest_traces(
     reading: &Reading,
@@ -182,9 +185,13 @@ pub fn newest_traces(
         newest.offer((start, id), id);
     }
     let left_out = newest.left_out();
+    let mut ids = newest.into_rows();
+    ids.reverse();
     let mut summaries = Vec::new();
-    for id in newest.into_rows().into_iter().rev() {
-        summaries.extend(TraceSummary::of(&reading.case.trace(id)?));
+    for together in ids.chunks(AT_ONCE) {
+        for spans in reading.case.traces(together)? {
+            summaries.extend(TraceSummary::of(&spans));
+        }
     }
     Ok((summaries, left_out))
 }

@@ -154,7 +154,25 @@ fn traffic_is_found_by_trace_and_as_a_skeleton_in_many_segments() {
             format!("ord_{:012}", n * 8)
         );
     }
-    assert!(case.trace(TraceId([9; 16])).unwrap().is_empty());
+    let unknown = TraceId([9; 16]);
+    assert!(case.trace(unknown).unwrap().is_empty());
+    // Many at once: the same spans, in the order asked for, the newest first and one that is not there.
+    let mut ids: Vec<TraceId> = (0..total / 8)
+        .step_by(7)
+        .map(|n| TraceId::from_slice(&common::id16(n)).unwrap())
+        .collect();
+    ids.reverse();
+    ids.insert(3, unknown);
+    let together = case.traces(&ids).unwrap();
+    assert_eq!(together.len(), ids.len());
+    assert!(together[3].is_empty());
+    for (id, spans) in ids.iter().zip(&together).step_by(50) {
+        assert_eq!(*spans, case.trace(*id).unwrap());
+    }
+    assert_eq!(
+        together.iter().map(Vec::len).sum::<usize>(),
+        (ids.len() - 1) * 8
+    );
     assert_eq!(case.damage(), Vec::<String>::new());
 }
 

@@ -1,5 +1,6 @@
 //! Spans: streamed, by trace, and as a skeleton.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 
 use super::Case;
@@ -49,7 +50,19 @@ impl Case {
 
     /// All spans of one trace, by start time. Empty if the case has none of them.
     pub fn trace(&self, id: TraceId) -> Result<Vec<Span>, CaseError> {
-        let mut found = Vec::new();
+        Ok(self.traces(&[id])?.pop().unwrap_or_default())
+    }
+
+    /// All spans of several traces, those of each by start time, in the order of `ids`. Files and logs are gone through
+    /// once for all of them.
+    pub fn traces(&self, ids: &[TraceId]) -> Result<Vec<Vec<Span>>, CaseError> {
+        let places: HashMap<TraceId, usize> = ids.iter().copied().zip(0..).collect();
+        let mut found = vec![Vec::new(); ids.len()];
+        let mut keep = |span: Span| {
+            if let Some(place) = places.get(&span.trace_id) {
+                found[*place].push(span);
+            }
+        };
         for segment in &self.manifest.segments {
             let (Some(index), Some(file)) = (
                 segment.file(Content::TraceIndex),
@@ -57,15 +70,22 @@ impl Case {
             ) else {
                 continue;
             };
-            let starts = match trace_index::find(&self.path, index, id.fold()) {
-                Ok(starts) if starts.is_empty() => continue,
-                Ok(starts) => Some(starts),
-                // Without its index the file is read whole.
-                Err(error) => {
-                    self.note_unless_dropped(&index.path, error);
-                    None
+            let mut starts = Vec::new();
+            let mut indexed = true;
+            for id in ids {
+                match trace_index::find(&self.path, index, id.fold()) {
+                    Ok(rows) => starts.extend(rows.into_iter().map(|row| (row, *id))),
+                    // Without its index the file is read whole.
+                    Err(error) => {
+                        self.note_unless_dropped(&index.path, error);
+                        indexed = false;
+                        break;
+                    }
                 }
-            };
+            }
+            if indexed && starts.is_empty() {
+                continue;
+            }
             let table = match TableReader::open(&self.path, file) {
                 Ok(table) => table,
                 Err(error) => {
@@ -73,37 +93,34 @@ impl Case {
                     continue;
                 }
             };
-            let Some(starts) = starts else {
-                let read = SpanRows::open(&table).and_then(|mut rows| {
-                    rows.read(
-                        0..table.rows(),
-                        |trace, _| trace == id,
-                        |span| {
-                            found.push(span);
-                            ControlFlow::Continue(())
-                        },
-                    )
-                });
-                self.tolerate(read);
-                continue;
-            };
-            for start in starts {
-                // Cursors only go forwards, and two traces that fold alike are rare: open anew for each.
-                let read = SpanRows::open(&table)
-                    .and_then(|mut rows| rows.read_trace(start, id, |span| found.push(span)));
-                self.tolerate(read);
-            }
-        }
-        self.live_spans(
-            |payload| memchr::memmem::find(payload, &id.0).is_some(),
-            |span| {
-                if span.trace_id == id {
-                    found.push(span);
+            starts.sort_unstable();
+            let read = SpanRows::open(&table).and_then(|mut rows| {
+                if indexed {
+                    return rows.read_traces(&starts, &mut keep);
                 }
+                let wanted = |trace, _| places.contains_key(&trace);
+                rows.read(0..table.rows(), wanted, |span| {
+                    keep(span);
+                    ControlFlow::Continue(())
+                })
+                .map(drop)
+            });
+            self.tolerate(read);
+        }
+        let one = match ids {
+            [one] => Some(*one),
+            _ => None,
+        };
+        self.live_spans(
+            |payload| one.is_none_or(|id| memchr::memmem::find(payload, &id.0).is_some()),
+            |span| {
+                keep(span);
                 ControlFlow::Continue(())
             },
         )?;
-        found.sort_by_key(|span| (span.start, span.span_id));
+        for spans in &mut found {
+            spans.sort_by_key(|span| (span.start, span.span_id));
+        }
         Ok(found)
     }
 

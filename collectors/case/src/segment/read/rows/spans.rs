@@ -162,25 +162,33 @@ impl<'a> SpanRows<'a> {
         Ok(read)
     }
 
-    /// The spans of one trace, which stand together from row `first` on.
-    pub(crate) fn read_trace(
+    /// The spans of several traces, each standing together from its first row on; `starts` is sorted by row. A page that
+    /// several traces share is read once.
+    pub(crate) fn read_traces(
         &mut self,
-        first: usize,
-        id: TraceId,
+        starts: &[(usize, TraceId)],
         mut each: impl FnMut(Span),
     ) -> Result<(), CaseError> {
-        if first >= self.table.rows() {
-            return Err(self.table.damaged("its index names rows it does not have"));
-        }
-        for page in self.table.page_of(first)..self.table.pages() {
-            let rows = self.table.page_range(page);
-            let read = self.page(page)?;
-            for row in first.saturating_sub(rows.start)..rows.len() {
-                let trace = TraceId::from_hex(read.trace_id.get(row)).unwrap_or_default();
-                if trace != id {
-                    return Ok(());
+        let mut held: Option<(usize, SpanPage)> = None;
+        for (first, id) in starts {
+            if *first >= self.table.rows() {
+                return Err(self.table.damaged("its index names rows it does not have"));
+            }
+            'trace: for number in self.table.page_of(*first)..self.table.pages() {
+                let page = match held.take() {
+                    Some((of, page)) if of == number => page,
+                    _ => self.page(number)?,
+                };
+                let (_, page) = held.insert((number, page));
+                let rows = self.table.page_range(number);
+                for row in first.saturating_sub(rows.start)..rows.len() {
+                    let trace = TraceId::from_hex(page.trace_id.get(row)).unwrap_or_default();
+                    // Another trace may fold alike: the index then names rows that are not this one's.
+                    if trace != *id {
+                        break 'trace;
+                    }
+                    each(page.span(row, trace, &mut self.cache));
                 }
-                each(read.span(row, trace, &mut self.cache));
             }
         }
         Ok(())
