@@ -2,6 +2,7 @@
 //! reads them. Leaves parsing of a command line to the caller.
 
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -244,7 +245,35 @@ pub fn write_json<T: Serialize>(path: &Path, value: &T) -> Result<(), ShopError>
         source,
     })?;
     bytes.push(b'\n');
-    let fresh = path.with_extension(format!("tmp{}", std::process::id()));
+    // Two tasks of one process may write the same file at the same time: each has a draft of its own.
+    static DRAFTS: AtomicU64 = AtomicU64::new(0);
+    let draft = DRAFTS.fetch_add(1, Ordering::Relaxed);
+    let fresh = path.with_extension(format!("tmp{}-{draft}", std::process::id()));
     std::fs::write(&fresh, bytes).map_err(|source| ShopError::file("write", &fresh, source))?;
     std::fs::rename(&fresh, path).map_err(|source| ShopError::file("replace", path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tasks_that_write_the_same_file_at_once_all_succeed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ports.json");
+        std::thread::scope(|scope| {
+            let writers: Vec<_> = (0..4)
+                .map(|writer| {
+                    let path = path.clone();
+                    scope.spawn(move || (0..300).try_for_each(|_| write_json(&path, &writer)))
+                })
+                .collect();
+            for writer in writers {
+                writer.join().unwrap().unwrap();
+            }
+        });
+        assert!(read_json::<u8>(&path).unwrap() < 4);
+        let left = std::fs::read_dir(folder.path()).unwrap().count();
+        assert_eq!(left, 1, "drafts are left behind");
+    }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Supervisor {
     stopping: watch::Sender<bool>,
     asked_to_stop: watch::Sender<bool>,
     faults: Mutex<Vec<faults::Record>>,
+    /// Held while a file that says what runs is composed and written, so that an older view never replaces a newer.
+    describing: Mutex<()>,
 }
 
 /// Starts the shop and returns when every instance is ready.
@@ -94,6 +96,7 @@ pub async fn up(options: UpOptions) -> Result<Shop, ShopError> {
         stopping: watch::Sender::new(false),
         asked_to_stop: watch::Sender::new(false),
         faults: Mutex::new(Vec::new()),
+        describing: Mutex::new(()),
     });
     inner.config.save()?;
     inner.write_ports()?;
@@ -223,12 +226,19 @@ impl Supervisor {
         self.managed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn describe(&self) -> std::sync::MutexGuard<'_, ()> {
+        self.describing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(crate) fn instances(&self) -> Vec<Arc<Managed>> {
         self.lock().clone()
     }
 
     fn touch(&self) {
         self.moved.send_modify(|count| *count += 1);
+        let _describing = self.describe();
         // The table is for people and tools; a disk that refuses it does not stop the shop.
         let _ = write_json(
             &self.config.run_dir.join("processes.json"),
@@ -265,6 +275,7 @@ impl Supervisor {
     }
 
     fn write_ports(&self) -> Result<(), ShopError> {
+        let _describing = self.describe();
         self.ports().save(&self.config.run_dir)
     }
 
