@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::config::{InstancePorts, PortsFile, ShopConfig};
 use crate::discovery::{self, register};
 use crate::error::ShopError;
+use crate::faults;
 use crate::ids;
 use crate::runtime::{Rt, Runtime};
 use crate::server::{admin, grpc, http};
@@ -20,6 +21,8 @@ use crate::telemetry::{Identity, Telemetry};
 
 /// How long running requests may take to end once the process is to stop.
 const DRAIN: Duration = Duration::from_secs(30);
+/// How long the supervisor is not told of an instance that serves but is not in the registry.
+const LISTED: Duration = Duration::from_secs(10);
 const FLUSH: Duration = Duration::from_secs(2);
 
 /// `shop serve`.
@@ -90,7 +93,10 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
             .ok_or_else(|| ShopError::Internal("ports.json names no registry yet".to_owned()))?,
     };
     let rt = runtime_of(&options, config, spec, ports, host, registry)?;
+    let label = rt.telemetry.identity().label.clone();
+    faults::switch_on_at_start(&rt, &label)?;
     let served = services::start(&rt)?;
+    faults::effects::begin_all(&rt);
     let mut tasks = Vec::new();
     tasks.push(tokio::spawn(http::serve(
         Some(Arc::clone(&rt)),
@@ -198,10 +204,14 @@ async fn become_ready(rt: &Rt, options: &ServeOptions) -> Result<End, ShopError>
     rt.set_ready(true);
     let registered = register::keep_registered(Arc::clone(rt));
     let told = async {
-        // The record must be in the registry before the supervisor counts the instance as ready.
-        while !is_listed(rt).await {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        // The record must be in the registry before the supervisor counts the instance as ready; but one that cannot
+        // get there is not to be waited for without end.
+        let listed = async {
+            while !is_listed(rt).await {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        let _ = tokio::time::timeout(LISTED, listed).await;
         tell(rt, &supervisor).await;
     };
     tokio::join!(registered, told);

@@ -1,17 +1,59 @@
-//! Owns the faults that are on in this process, and the list of all kinds there are. What a fault does stands where the
-//! thing is done that it spoils; this module only answers whether it is on.
+//! Owns the faults that are on in this process, and the table of all kinds there are.
+//!
+//! A kind is one entry in the table of its area (`registration`, `health`, `saga`, …): its name and sentence, the
+//! parameters it takes with their defaults, the services it can strike, and what it does by itself, if anything. What it
+//! spoils in passing stands where that thing is done, which asks `rt.faults` whether the kind is on. A new area is a file
+//! here and a line in `TABLES`.
 
 pub mod effects;
-mod kinds;
+mod health;
+mod kind;
+mod logs;
+mod messaging;
+mod process;
+mod registration;
+mod resolution;
+mod saga;
+mod store;
+mod tracing;
 
-pub use kinds::{KINDS, KindInfo, Reach};
+pub use kind::{Form, KindInfo, Param, Reach, Unsaid};
 
+/// The kinds of every area.
+const TABLES: &[&[KindInfo]] = &[
+    process::KINDS,
+    registration::KINDS,
+    resolution::KINDS,
+    health::KINDS,
+    tracing::KINDS,
+    logs::KINDS,
+    saga::KINDS,
+    messaging::KINDS,
+    store::KINDS,
+];
+
+/// Every kind that can be switched on.
+pub fn kinds() -> impl Iterator<Item = &'static KindInfo> {
+    TABLES.iter().flat_map(|table| table.iter())
+}
+
+impl KindInfo {
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static KindInfo> {
+        kinds().find(|kind| kind.name == name)
+    }
+}
+
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::watch;
+
+use crate::config::read_json;
+use crate::error::ShopError;
 
 /// How long a fault stays on when its request does not say.
 pub const DEFAULT_TTL: Duration = Duration::from_secs(300);
@@ -33,9 +75,92 @@ pub struct FaultRequest {
     pub params: Value,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl_s: Option<f64>,
+    /// Switches it on this much later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_s: Option<f64>,
+    /// Starts the instance again with the fault on, so that it is there before the first thing the process does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_start: bool,
     /// Given by the supervisor, so that every instance knows the fault under one id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault_id: Option<String>,
+}
+
+impl FaultRequest {
+    /// A fault of a kind on a service, with defaults for everything else.
+    #[must_use]
+    pub fn new(kind: &str, service: &str) -> Self {
+        Self {
+            kind: kind.to_owned(),
+            target: Target {
+                service: service.to_owned(),
+                instance: None,
+            },
+            params: Value::Null,
+            ttl_s: None,
+            after_s: None,
+            from_start: false,
+            fault_id: None,
+        }
+    }
+
+    /// The kind, with the parameters as they are to be: filled up with defaults.
+    pub fn resolve(&self) -> Result<(&'static KindInfo, Value), String> {
+        let Some(kind) = KindInfo::find(&self.kind) else {
+            return Err(format!("no fault kind is called '{}'", self.kind));
+        };
+        if !kind.strikes(&self.target.service) {
+            return Err(format!(
+                "{} strikes {}, not {}",
+                kind.name,
+                kind.services.join(", "),
+                self.target.service
+            ));
+        }
+        Ok((kind, kind.complete(&self.params)?))
+    }
+
+    /// How long it is to stay on, if the request says.
+    pub fn ttl(&self) -> Result<Option<Duration>, String> {
+        bounded("ttl_s", self.ttl_s)
+    }
+
+    /// How much later it is to be switched on.
+    pub fn after(&self) -> Result<Duration, String> {
+        Ok(bounded("after_s", self.after_s)?.unwrap_or_default())
+    }
+}
+
+/// Where the supervisor writes the faults that an instance has from its start on.
+pub(crate) fn start_file(run_dir: &Path, label: &str) -> PathBuf {
+    run_dir.join("faults").join(format!("{label}.json"))
+}
+
+/// Switches on what the supervisor wants to be on from the start. What these faults do by themselves begins with
+/// `effects::begin_all`, once there is a service to do it to.
+pub(crate) fn switch_on_at_start(rt: &crate::runtime::Rt, label: &str) -> Result<(), ShopError> {
+    let path = start_file(&rt.config.run_dir, label);
+    if !path.exists() {
+        return Ok(());
+    }
+    for request in read_json::<Vec<FaultRequest>>(&path)? {
+        let (kind, params) = request.resolve().map_err(ShopError::Internal)?;
+        let ttl = request.ttl().map_err(ShopError::Internal)?;
+        let id = request.fault_id.clone().unwrap_or_default();
+        rt.faults
+            .start(id, kind.name, params, ttl.unwrap_or(DEFAULT_TTL));
+    }
+    Ok(())
+}
+
+fn bounded(name: &str, seconds: Option<f64>) -> Result<Option<Duration>, String> {
+    match seconds {
+        None => Ok(None),
+        Some(seconds) if seconds.is_finite() && (0.0..=86_400.0).contains(&seconds) => {
+            Ok(Some(Duration::from_secs_f64(seconds)))
+        }
+        Some(_) => Err(format!("{name} must be from 0 to 86400 seconds")),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -92,12 +217,21 @@ impl Faults {
     /// The parameters of the newest fault of a kind that is on.
     #[must_use]
     pub fn find(&self, kind: &str) -> Option<Value> {
+        debug_assert!(KindInfo::find(kind).is_some(), "no kind is called {kind}");
         let now = Instant::now();
         self.lock()
             .iter()
             .rev()
             .find(|fault| fault.kind == kind && fault.until > now)
             .map(|fault| fault.params.clone())
+    }
+
+    /// Everything that is on, oldest first.
+    fn all(&self) -> Vec<(&'static str, Value)> {
+        self.lock()
+            .iter()
+            .map(|fault| (fault.kind, fault.params.clone()))
+            .collect()
     }
 
     #[must_use]
@@ -171,6 +305,45 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn every_kind_has_one_entry_a_sentence_and_readable_defaults() {
+        let mut names: Vec<&str> = kinds().map(|kind| kind.name).collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count, "a kind stands in two tables");
+        for kind in kinds() {
+            let word = |letter: char| {
+                letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == '_'
+            };
+            assert!(kind.name.chars().all(word), "{}", kind.name);
+            assert!(
+                kind.sentence.ends_with('.') && kind.sentence.len() < 160,
+                "{}",
+                kind.name
+            );
+            for service in kind.services {
+                assert!(
+                    crate::catalog::ServiceSpec::find(service).is_some(),
+                    "{service}"
+                );
+            }
+            // The defaults have the form that they are the defaults of.
+            let mut request = serde_json::Map::new();
+            for param in kind.params {
+                if param.unsaid == Unsaid::Required {
+                    let value = match param.form {
+                        Form::OneOf(values) => values[0],
+                        Form::Text => "text",
+                        _ => "1",
+                    };
+                    request.insert(param.name.to_owned(), value.into());
+                }
+            }
+            kind.complete(&Value::Object(request)).unwrap();
+        }
+    }
 
     #[test]
     fn a_fault_is_on_until_it_is_stopped_or_runs_out() {

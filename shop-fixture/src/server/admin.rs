@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::http::{Class, HttpReply, HttpRequest, Router};
 use super::parse;
 use crate::error::ApiError;
-use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach, effects};
+use crate::faults::{DEFAULT_TTL, FaultRequest, Reach, effects};
 use crate::runtime::Rt;
 use crate::store::ledger;
 use crate::telemetry::prometheus;
@@ -216,15 +216,10 @@ fn metrics_page(rt: &Rt) -> HttpReply {
 
 fn start_fault(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let fault: FaultRequest = parse(&request.body)?;
-    let Some(kind) = KindInfo::find(&fault.kind) else {
+    let (kind, params) = fault.resolve().map_err(ApiError::invalid)?;
+    if kind.reach == Reach::Process || fault.from_start || fault.after_s.is_some() {
         return Err(ApiError::invalid(format!(
-            "no fault kind is called '{}'",
-            fault.kind
-        )));
-    };
-    if kind.reach != Reach::Instance {
-        return Err(ApiError::invalid(format!(
-            "{} is a fault of the process: ask the supervisor",
+            "{} is to be done by the supervisor: ask it",
             kind.name
         )));
     }
@@ -235,17 +230,13 @@ fn start_fault(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
             "the target is another instance than this one",
         ));
     }
-    let ttl = match fault.ttl_s {
-        Some(seconds) if seconds.is_finite() && (0.0..=86_400.0).contains(&seconds) => {
-            Duration::from_secs_f64(seconds)
-        }
-        Some(_) => return Err(ApiError::invalid("ttl_s must be from 0 to 86400 seconds")),
-        None => rt.clock.scaled(DEFAULT_TTL),
-    };
+    let ttl = fault
+        .ttl()
+        .map_err(ApiError::invalid)?
+        .unwrap_or_else(|| rt.clock.scaled(DEFAULT_TTL));
     let id = fault.fault_id.unwrap_or_else(|| crate::ids::ulid("flt_"));
-    rt.faults
-        .start(id.clone(), kind.name, fault.params.clone(), ttl);
-    effects::begin(rt, kind.name, &fault.params);
+    rt.faults.start(id.clone(), kind.name, params.clone(), ttl);
+    effects::begin(rt, kind, &params);
     Ok(HttpReply::json(201, json!({ "fault_id": id })))
 }
 

@@ -4,24 +4,36 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use tonic::Code;
 
 use super::Supervisor;
 use super::process::Managed;
 use crate::catalog::ServiceSpec;
 use crate::clock::{Clock, rfc3339};
-use crate::error::ApiError;
-use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach};
+use crate::config::write_json;
+use crate::error::{ApiError, ShopError};
+use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach, start_file};
 use crate::ids::ulid;
 use crate::truth;
 
 #[derive(Debug, Clone)]
 pub(super) struct Record {
     id: String,
+    kind: &'static KindInfo,
     request: FaultRequest,
     started: u64,
-    until: tokio::time::Instant,
+    /// When it is or was switched on.
+    from: Instant,
+    until: Instant,
     instances: Vec<String>,
+}
+
+impl Record {
+    /// Whether the instances have it from their start on.
+    fn from_start(&self) -> bool {
+        self.request.from_start || self.kind.reach == Reach::Start
+    }
 }
 
 /// `POST /admin/faults`.
@@ -29,82 +41,169 @@ pub(super) async fn start(
     supervisor: &Arc<Supervisor>,
     mut request: FaultRequest,
 ) -> Result<Value, ApiError> {
-    let Some(kind) = KindInfo::find(&request.kind) else {
-        return Err(ApiError::invalid(format!(
-            "no fault kind is called '{}': see `shop fault list`",
-            request.kind
-        )));
-    };
     if ServiceSpec::find(&request.target.service).is_none() {
         return Err(ApiError::invalid(format!(
             "no service is called '{}'",
             request.target.service
         )));
     }
-    let ttl = match request.ttl_s {
-        Some(seconds) if seconds.is_finite() && (0.0..=86_400.0).contains(&seconds) => {
-            Duration::from_secs_f64(seconds)
-        }
-        Some(_) => return Err(ApiError::invalid("ttl_s must be from 0 to 86400 seconds")),
-        None => supervisor.config.scaled(DEFAULT_TTL),
+    let (kind, params) = request.resolve().map_err(|error| {
+        let hint = if KindInfo::find(&request.kind).is_none() {
+            ": see `shop fault list`"
+        } else {
+            ""
+        };
+        ApiError::invalid(format!("{error}{hint}"))
+    })?;
+    request.params = params;
+    if request.from_start && kind.reach == Reach::Process {
+        return Err(ApiError::invalid(format!(
+            "{} ends the process: it cannot be there from its start",
+            kind.name
+        )));
+    }
+    let ttl = request.ttl().map_err(ApiError::invalid)?;
+    let ttl = ttl.unwrap_or_else(|| supervisor.config.scaled(DEFAULT_TTL));
+    let after = request.after().map_err(ApiError::invalid)?;
+    let targets = targets(supervisor, &request, after.is_zero())?;
+    let id = ulid("flt_");
+    request.fault_id = Some(id.clone());
+    if kind.name == "duplicate_id" && request.params["copy_from"].as_str().is_none() {
+        copy_other_id(supervisor, &targets, &mut request)?;
+    }
+    let labels: Vec<String> = targets.iter().map(|managed| managed.label()).collect();
+    let from = Instant::now() + after;
+    let record = Record {
+        id: id.clone(),
+        kind,
+        request,
+        started: Clock::new(1.0)
+            .now()
+            .saturating_add(after.as_nanos() as u64),
+        from,
+        until: from + ttl,
+        instances: labels.clone(),
     };
-    let targets: Vec<Arc<Managed>> = supervisor
-        .instances()
-        .into_iter()
-        .filter(|managed| managed.service() == request.target.service)
-        .filter(|managed| {
-            request
+    supervisor.records().push(record.clone());
+    let answer = json!({
+        "fault_id": id, "kind": kind.name, "instances": labels, "ttl_s": ttl.as_secs_f64(),
+        "after_s": after.as_secs_f64(),
+    });
+    if after.is_zero() {
+        if let Err(error) = switch_on(supervisor, &record).await {
+            supervisor.forget(&id);
+            return Err(error);
+        }
+    }
+    tokio::spawn(run(Arc::clone(supervisor), record, after));
+    Ok(answer)
+}
+
+/// The instances that a request means.
+fn targets(
+    supervisor: &Supervisor,
+    request: &FaultRequest,
+    running: bool,
+) -> Result<Vec<Arc<Managed>>, ApiError> {
+    let wanted = |managed: &Arc<Managed>| {
+        managed.service() == request.target.service
+            && request
                 .target
                 .instance
                 .is_none_or(|instance| instance == managed.instance())
-        })
-        .filter(|managed| managed.pid().is_some())
-        .collect();
+            && (!running || managed.pid().is_some())
+    };
+    let targets: Vec<Arc<Managed>> = supervisor.instances().into_iter().filter(wanted).collect();
     if targets.is_empty() {
         return Err(ApiError::not_found(
             "TARGET_NOT_FOUND",
             "no running instance matches the target",
         ));
     }
-    let id = ulid("flt_");
-    request.fault_id = Some(id.clone());
-    if kind.name == "duplicate_id" && request.params["copy_from"].as_str().is_none() {
-        copy_other_id(supervisor, &targets, &mut request)?;
-    }
-    let now = Clock::new(1.0).now();
-    let labels: Vec<String> = targets.iter().map(|managed| managed.label()).collect();
-    let pids: Vec<Option<u32>> = targets.iter().map(|managed| managed.pid()).collect();
-    for managed in &targets {
-        match kind.reach {
-            Reach::Process => managed.kill(),
-            Reach::Instance => pass_on(supervisor, managed, &request).await?,
+    Ok(targets)
+}
+
+/// A fault's life after its request: its beginning, if that is later, and its end.
+async fn run(supervisor: Arc<Supervisor>, record: Record, after: Duration) {
+    if !after.is_zero() {
+        tokio::time::sleep_until(record.from).await;
+        if !supervisor.knows(&record.id) {
+            return;
+        }
+        if let Err(error) = switch_on(&supervisor, &record).await {
+            supervisor.forget(&record.id);
+            note(
+                &supervisor,
+                json!({ "what": "fault_failed", "fault_id": record.id, "why": error.message }),
+            );
+            return;
         }
     }
-    truth::append(
-        &supervisor.config.run_dir,
-        &json!({
-            "at": rfc3339(now), "what": "fault_started", "fault_id": id, "kind": kind.name, "instances": labels,
-            "pids": pids, "params": request.params, "ttl_s": ttl.as_secs_f64(),
+    if record.kind.name == "kill9" {
+        // Over as soon as it is done.
+        supervisor.forget(&record.id);
+        return;
+    }
+    tokio::time::sleep_until(record.until).await;
+    if supervisor.forget(&record.id) {
+        release(&supervisor, &record);
+        ended(&supervisor, &record.id, "its time was over");
+    }
+}
+
+async fn switch_on(supervisor: &Arc<Supervisor>, record: &Record) -> Result<(), ApiError> {
+    let targets: Vec<Arc<Managed>> = supervisor.of(record);
+    let pids: Vec<Option<u32>> = targets.iter().map(|managed| managed.pid()).collect();
+    for managed in &targets {
+        match record.kind.name {
+            "kill9" => managed.kill(),
+            "down" => {
+                managed.hold();
+                managed.kill();
+            }
+            "stop" => {
+                managed.hold();
+                managed.ask_to_stop();
+            }
+            _ if record.from_start() => managed.start_again(),
+            _ => pass_on(supervisor, managed, &record.request).await?,
+        }
+    }
+    let ttl = record.until.saturating_duration_since(record.from);
+    note(
+        supervisor,
+        json!({
+            "what": "fault_started", "fault_id": record.id, "kind": record.kind.name,
+            "instances": record.instances, "pids": pids, "params": record.request.params,
+            "ttl_s": ttl.as_secs_f64(), "from_start": record.from_start(),
         }),
     );
-    let record = Record {
-        id: id.clone(),
-        request,
-        started: now,
-        until: tokio::time::Instant::now() + ttl,
-        instances: labels.clone(),
-    };
-    if kind.reach == Reach::Instance {
-        supervisor
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(record);
-        tokio::spawn(note_end(Arc::clone(supervisor), id.clone(), ttl));
+    Ok(())
+}
+
+/// Writes what an instance is to find when it starts: the faults that it has from its start on.
+pub(super) fn write_start_file(supervisor: &Supervisor, label: &str) -> Result<(), ShopError> {
+    let now = Instant::now();
+    let requests: Vec<FaultRequest> = supervisor
+        .records()
+        .iter()
+        .filter(|record| record.from_start() && record.from <= now && record.until > now)
+        .filter(|record| record.instances.iter().any(|known| known == label))
+        .map(|record| FaultRequest {
+            ttl_s: Some((record.until - now).as_secs_f64()),
+            ..record.request.clone()
+        })
+        .collect();
+    let path = start_file(&supervisor.config.run_dir, label);
+    if !requests.is_empty() {
+        return write_json(&path, &requests);
     }
-    Ok(
-        json!({ "fault_id": id, "kind": kind.name, "instances": labels, "ttl_s": ttl.as_secs_f64() }),
-    )
+    match std::fs::remove_file(&path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+            Err(ShopError::file("remove", &path, source))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Fills in whose id the target is to share: that of another instance of its service.
@@ -132,25 +231,15 @@ fn copy_other_id(
     Ok(())
 }
 
-/// The instance ends the fault by itself; this only writes down that it did.
-async fn note_end(supervisor: Arc<Supervisor>, id: String, ttl: Duration) {
-    tokio::time::sleep(ttl).await;
-    let mut faults = supervisor
-        .faults
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    let before = faults.len();
-    faults.retain(|record| record.id != id);
-    if faults.len() != before {
-        ended(&supervisor, &id, "its time was over");
-    }
+fn note(supervisor: &Supervisor, mut line: Value) {
+    line["at"] = json!(rfc3339(Clock::new(1.0).now()));
+    truth::append(&supervisor.config.run_dir, &line);
 }
 
 fn ended(supervisor: &Supervisor, id: &str, why: &str) {
-    let at = rfc3339(Clock::new(1.0).now());
-    truth::append(
-        &supervisor.config.run_dir,
-        &json!({ "at": at, "what": "fault_ended", "fault_id": id, "why": why }),
+    note(
+        supervisor,
+        json!({ "what": "fault_ended", "fault_id": id, "why": why }),
     );
 }
 
@@ -170,10 +259,14 @@ async fn pass_on(
         return Err(unreachable("it is not ready".to_owned()));
     };
     let url = format!("http://127.0.0.1:{}/admin/faults", ports.admin);
+    let request = FaultRequest {
+        after_s: None,
+        ..request.clone()
+    };
     let sent = supervisor
         .client
         .post(url)
-        .json(request)
+        .json(&request)
         .timeout(Duration::from_secs(5))
         .send()
         .await;
@@ -195,16 +288,22 @@ async fn pass_on(
     ))
 }
 
+/// Lets processes that a fault keeps down run again.
+fn release(supervisor: &Supervisor, record: &Record) {
+    if matches!(record.kind.name, "down" | "stop") && record.from <= Instant::now() {
+        for managed in supervisor.of(record) {
+            managed.release();
+        }
+    }
+}
+
 /// `DELETE /admin/faults/{id}`, or of all without one.
 pub(super) async fn stop(
     supervisor: &Arc<Supervisor>,
     id: Option<&str>,
 ) -> Result<Value, ApiError> {
     let records: Vec<Record> = {
-        let mut faults = supervisor
-            .faults
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut faults = supervisor.records();
         let (gone, kept) = std::mem::take(&mut *faults)
             .into_iter()
             .partition(|record| id.is_none_or(|id| record.id == id));
@@ -218,10 +317,8 @@ pub(super) async fn stop(
         ));
     }
     for record in &records {
-        for managed in supervisor.instances() {
-            if !record.instances.contains(&managed.label()) {
-                continue;
-            }
+        release(supervisor, record);
+        for managed in supervisor.of(record) {
             let Some(ports) = managed.ports() else {
                 continue;
             };
@@ -243,24 +340,48 @@ pub(super) async fn stop(
 }
 
 pub(super) fn list(supervisor: &Supervisor) -> Value {
-    let now = tokio::time::Instant::now();
-    let faults = supervisor
-        .faults
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
-    faults
+    let now = Instant::now();
+    supervisor
+        .records()
         .iter()
         .filter(|record| record.until > now)
         .map(|record| {
             json!({
                 "fault_id": record.id,
-                "kind": record.request.kind,
+                "kind": record.kind.name,
                 "target": record.request.target,
                 "instances": record.instances,
                 "params": record.request.params,
                 "started_at": rfc3339(record.started),
+                "on": record.from <= now,
                 "left_s": record.until.saturating_duration_since(now).as_secs_f64(),
             })
         })
         .collect()
+}
+
+impl Supervisor {
+    fn records(&self) -> std::sync::MutexGuard<'_, Vec<Record>> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn knows(&self, id: &str) -> bool {
+        self.records().iter().any(|record| record.id == id)
+    }
+
+    /// Drops a fault from the list; false if it was not there any more.
+    fn forget(&self, id: &str) -> bool {
+        let mut records = self.records();
+        let before = records.len();
+        records.retain(|record| record.id != id);
+        records.len() != before
+    }
+
+    /// The instances that a fault was meant for.
+    fn of(&self, record: &Record) -> Vec<Arc<Managed>> {
+        self.instances()
+            .into_iter()
+            .filter(|managed| record.instances.contains(&managed.label()))
+            .collect()
+    }
 }

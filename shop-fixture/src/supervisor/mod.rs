@@ -135,7 +135,11 @@ async fn prepare(run_dir: &Path, keep_data: bool) -> Result<(), ShopError> {
             remove(&run_dir.join(file), |path| std::fs::remove_file(path))?;
         }
     }
-    for folder in ["db", "logs"] {
+    // Faults do not outlive the supervisor that switched them on.
+    remove(&run_dir.join("faults"), |path| {
+        std::fs::remove_dir_all(path)
+    })?;
+    for folder in ["db", "logs", "faults"] {
         let path = run_dir.join(folder);
         std::fs::create_dir_all(&path)
             .map_err(|source| ShopError::file("create", &path, source))?;

@@ -25,6 +25,8 @@ pub(crate) struct Managed {
     state: Mutex<State>,
     orders: mpsc::UnboundedSender<Order>,
     gone: watch::Sender<bool>,
+    /// How many faults keep the process down.
+    held: watch::Sender<u32>,
 }
 
 #[derive(Default)]
@@ -33,6 +35,8 @@ struct State {
     ports: Option<InstancePorts>,
     ready: bool,
     ending: bool,
+    /// Asked to end only to be started again at once.
+    again: bool,
     restarts: u32,
     last_exit: Option<String>,
     gave_up: bool,
@@ -56,6 +60,7 @@ pub(super) fn start(
         state: Mutex::new(State::default()),
         orders,
         gone: watch::Sender::new(false),
+        held: watch::Sender::new(0),
     });
     let child = spawn(supervisor, &managed)?;
     tokio::spawn(watch_over(
@@ -89,6 +94,7 @@ fn spawn(supervisor: &Supervisor, managed: &Managed) -> Result<Child, ShopError>
         .run_dir
         .join("logs")
         .join(format!("{}.stderr", managed.label()));
+    super::faults::write_start_file(supervisor, &managed.label())?;
     let stderr = std::fs::OpenOptions::new()
         .create(true)
         .append(true)
@@ -127,7 +133,7 @@ async fn watch_over(
     let mut recent: VecDeque<Instant> = VecDeque::new();
     loop {
         let exit = live(&mut child, &mut inbox).await;
-        let ending = {
+        let (ending, again) = {
             let mut state = managed.lock();
             state.pid = None;
             state.ready = false;
@@ -135,24 +141,29 @@ async fn watch_over(
                 exit.as_ref()
                     .map_or_else(|error| error.to_string(), ExitStatus::to_string),
             );
-            state.ending
+            (state.ending, std::mem::take(&mut state.again))
         };
+        let wanted = again || *managed.held.borrow() > 0;
         let clean = exit.is_ok_and(|status| status.success());
         recent.retain(|at| at.elapsed() < Duration::from_secs(60));
         let allowed =
             supervisor.config.restart == Restart::OnFailure && recent.len() < RESTARTS_PER_MINUTE;
         // An instance that could not even start once is a mistake in the set-up, not an accident.
         let started_once = managed.lock().ports.is_some();
-        if ending || clean || !allowed || !started_once {
+        if ending || !wanted && (clean || !allowed || !started_once) {
             managed.lock().gave_up = !ending;
             break;
         }
         supervisor.touch();
-        tokio::time::sleep(supervisor.config.scaled(RESTART_PAUSE)).await;
+        if wanted {
+            managed.until_released(&mut inbox).await;
+        } else {
+            tokio::time::sleep(supervisor.config.scaled(RESTART_PAUSE)).await;
+            recent.push_back(Instant::now());
+        }
         if managed.lock().ending {
             break;
         }
-        recent.push_back(Instant::now());
         match spawn(&supervisor, &managed) {
             Ok(again) => {
                 child = again;
@@ -258,6 +269,37 @@ impl Managed {
 
     pub(super) fn kill(&self) {
         let _ = self.orders.send(Order::Kill);
+    }
+
+    /// Has the process end in order and start again at once.
+    pub(super) fn start_again(&self) {
+        let mut state = self.lock();
+        // One that is down anyway is started by whoever ends that.
+        state.again = state.pid.is_some();
+        state.ready = false;
+        drop(state);
+        self.ask_to_stop();
+    }
+
+    /// Keeps the process down, from its coming end on, until as many faults have been lifted as have been laid on it.
+    pub(super) fn hold(&self) {
+        self.held.send_modify(|count| *count += 1);
+    }
+
+    pub(super) fn release(&self) {
+        self.held
+            .send_modify(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Waits while something keeps the process down; orders that come meanwhile find nothing to end.
+    async fn until_released(&self, inbox: &mut mpsc::UnboundedReceiver<Order>) {
+        let mut held = self.held.subscribe();
+        while *held.borrow_and_update() > 0 && !self.lock().ending {
+            tokio::select! {
+                changed = held.changed() => if changed.is_err() { return },
+                _ = inbox.recv() => {}
+            }
+        }
     }
 
     pub(super) async fn until_gone(&self, deadline: tokio::time::Instant) {

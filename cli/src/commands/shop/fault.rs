@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 use shop_fixture::fault;
-use shop_fixture::faults::{FaultRequest, KINDS, Target};
+use shop_fixture::faults::{FaultRequest, Target, kinds};
 
 use super::{RunDirArgs, block_on, duration};
 use crate::error::CliError;
@@ -42,6 +42,12 @@ pub struct StartArgs {
     /// How long it stays on [default: five minutes of the shop's time].
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     ttl: Option<Duration>,
+    /// Switch it on this much later.
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    after: Option<Duration>,
+    /// Start the instance again with the fault on, so that it is there before the first thing the process does.
+    #[arg(long)]
+    from_start: bool,
     #[command(flatten)]
     run_dir: RunDirArgs,
 }
@@ -83,17 +89,21 @@ pub(super) fn run(command: &FaultCommand, console: &mut Console) -> Result<u8, C
 fn list(args: &ListArgs, console: &mut Console) -> Result<(), CliError> {
     match args.format {
         Format::Json => {
-            for kind in KINDS {
-                let line =
-                    json!({ "kind": kind.name, "params": kind.params, "what": kind.sentence });
+            for kind in kinds() {
+                let line = json!({
+                    "kind": kind.name, "params": kind.params_text(), "only_on": kind.services, "what": kind.sentence,
+                });
                 console.json(&line)?;
             }
         }
         Format::Text => {
-            for kind in KINDS {
-                console.text(&format!("{:<18} {}", kind.name, kind.sentence))?;
+            for kind in kinds() {
+                console.text(&format!("{:<24} {}", kind.name, kind.sentence))?;
                 if !kind.params.is_empty() {
-                    console.text(&format!("{:<18} --param {}", "", kind.params))?;
+                    console.text(&format!("{:<24} --param {}", "", kind.params_text()))?;
+                }
+                if !kind.services.is_empty() {
+                    console.text(&format!("{:<24} only on {}", "", kind.services.join(", ")))?;
                 }
             }
         }
@@ -114,11 +124,12 @@ fn request(args: &StartArgs) -> Result<FaultRequest, CliError> {
     };
     let params: Map<String, Value> = args.params.iter().cloned().collect();
     Ok(FaultRequest {
-        kind: args.kind.clone(),
         target: Target { service, instance },
         params: Value::Object(params),
         ttl_s: args.ttl.map(|ttl| ttl.as_secs_f64()),
-        fault_id: None,
+        after_s: args.after.map(|after| after.as_secs_f64()),
+        from_start: args.from_start,
+        ..FaultRequest::new(&args.kind, "")
     })
 }
 
