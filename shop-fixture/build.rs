@@ -9,6 +9,7 @@ const PROTOS: &[&str] = &[
     "proto/orders.proto",
     "proto/payments.proto",
     "proto/products.proto",
+    "proto/users.proto",
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {

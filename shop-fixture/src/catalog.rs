@@ -17,6 +17,8 @@ pub struct ServiceSpec {
     /// The background error share under `--noise ta`.
     pub noise: f64,
     pub instances: Instances,
+    /// What the registry's metadata tells of the data kept here.
+    pub labels: &'static [(&'static str, &'static str)],
     /// Services that must be resolvable before this one is ready.
     pub essential: &'static [&'static str],
     /// Services start in rising order of this number; equal ones start together.
@@ -43,6 +45,8 @@ pub const SHIPPING: &str = "shipping";
 pub const BUS: &str = "message-bus";
 pub const NOTIFICATION: &str = "notification";
 pub const CATALOG: &str = "product-catalog";
+pub const USERS: &str = "user-management";
+pub const CART: &str = "shopping-cart";
 
 /// Every service that can be started, by number.
 pub const SERVICES: &[ServiceSpec] = &[
@@ -56,6 +60,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (5.0, 15.0),
         noise: 0.0,
         instances: counts(1, 3),
+        labels: &[],
         essential: &[CHECKOUT, ORDERS],
         start_wave: 5,
     },
@@ -69,6 +74,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (15.0, 50.0),
         noise: 0.01,
         instances: counts(2, 3),
+        labels: &[],
         essential: &[INVENTORY],
         start_wave: 3,
     },
@@ -82,6 +88,35 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (10.0, 40.0),
         noise: 0.008,
         instances: counts(2, 2),
+        labels: &[],
+        essential: &[],
+        start_wave: 2,
+    },
+    ServiceSpec {
+        number: 5,
+        name: USERS,
+        namespace: "sf-users",
+        criticality: "high",
+        http: true,
+        grpc: true,
+        base_latency_ms: (10.0, 35.0),
+        noise: 0.005,
+        instances: counts(1, 3),
+        labels: &[("pii", "enabled")],
+        essential: &[],
+        start_wave: 2,
+    },
+    ServiceSpec {
+        number: 6,
+        name: CART,
+        namespace: "sf-shopping",
+        criticality: "high",
+        http: true,
+        grpc: false,
+        base_latency_ms: (12.0, 45.0),
+        noise: 0.01,
+        instances: counts(1, 3),
+        labels: &[],
         essential: &[],
         start_wave: 2,
     },
@@ -95,6 +130,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (25.0, 100.0),
         noise: 0.008,
         instances: counts(1, 3),
+        labels: &[],
         essential: &[ORDERS],
         start_wave: 4,
     },
@@ -108,6 +144,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (20.0, 70.0),
         noise: 0.01,
         instances: counts(2, 3),
+        labels: &[],
         essential: &[PAYMENT, INVENTORY, SHIPPING],
         start_wave: 3,
     },
@@ -121,6 +158,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (30.0, 120.0),
         noise: 0.015,
         instances: counts(1, 2),
+        labels: &[],
         essential: &[],
         start_wave: 2,
     },
@@ -134,6 +172,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (50.0, 200.0),
         noise: 0.005,
         instances: counts(2, 3),
+        labels: &[("security", "high"), ("pci-compliant", "true")],
         essential: &[],
         start_wave: 2,
     },
@@ -147,6 +186,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (2.0, 10.0),
         noise: 0.002,
         instances: counts(1, 3),
+        labels: &[],
         essential: &[],
         start_wave: 1,
     },
@@ -160,6 +200,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (80.0, 250.0),
         noise: 0.02,
         instances: counts(1, 2),
+        labels: &[],
         essential: &[],
         start_wave: 2,
     },
@@ -173,6 +214,7 @@ pub const SERVICES: &[ServiceSpec] = &[
         base_latency_ms: (0.0, 0.0),
         noise: 0.0,
         instances: counts(1, 1),
+        labels: &[],
         essential: &[],
         start_wave: 0,
     },

@@ -25,3 +25,4 @@ package!(inventory, "inventory.v1");
 package!(orders, "orders.v1");
 package!(payments, "payments.v1");
 package!(products, "products.v1");
+package!(users, "users.v1");

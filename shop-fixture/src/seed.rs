@@ -82,6 +82,58 @@ pub fn price_cents(product_id: &str) -> Option<i64> {
         .map(|product| product.price_cents)
 }
 
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: String,
+    pub first_name: &'static str,
+    pub last_name: &'static str,
+    pub is_active: bool,
+}
+
+const FIRST_NAMES: [&str; 8] = [
+    "Ada", "Bruno", "Chidi", "Dana", "Emre", "Farah", "Goro", "Hilde",
+];
+const LAST_NAMES: [&str; 9] = [
+    "Arden", "Bell", "Castro", "Dietz", "Eriksen", "Fabre", "Gomez", "Hansen", "Ito",
+];
+
+/// The address `addr-1`, which every user of the seed begins with.
+pub const ADDRESS_1: &str = r#"{"street":"1 Market Street","city":"Springfield","state":"IL","zip_code":"62701","country":"US"}"#;
+
+/// Every user that a run begins with: the one of the demonstrations, 99 more, and one who may not buy.
+#[must_use]
+pub fn users() -> Vec<User> {
+    let user = |id: String, number: usize, is_active| User {
+        id,
+        first_name: FIRST_NAMES[number % FIRST_NAMES.len()],
+        last_name: LAST_NAMES[number % LAST_NAMES.len()],
+        is_active,
+    };
+    let mut all = vec![
+        user("user-123".to_owned(), 0, true),
+        user("user-inactive".to_owned(), 1, false),
+    ];
+    all.extend((1..=GENERATED_USERS).map(|number| user(generated_user(number), number, true)));
+    all
+}
+
+pub const GENERATED_USERS: usize = 99;
+
+/// The id of a generated user, counted from 1.
+#[must_use]
+pub fn generated_user(number: usize) -> String {
+    format!("user-{number:03}")
+}
+
+/// The id behind an alias.
+#[must_use]
+pub fn user_id(id: &str) -> &str {
+    match id {
+        "123" | "test123" | "usr_123" => "user-123",
+        other => other,
+    }
+}
+
 /// The lines of a template cart, which a checkout never empties.
 #[must_use]
 pub fn cart(cart_id: &str) -> Option<Vec<Item>> {
@@ -104,6 +156,24 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
+
+    #[test]
+    fn users_are_distinct_and_known_by_their_aliases() {
+        let mut ids: Vec<String> = users().into_iter().map(|user| user.id).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), 101);
+        assert_eq!(
+            (user_id("123"), user_id("user-007")),
+            ("user-123", "user-007")
+        );
+        assert!(
+            users()
+                .iter()
+                .any(|user| user.id == "user-inactive" && !user.is_active)
+        );
+        assert!(serde_json::from_str::<serde_json::Value>(ADDRESS_1).is_ok());
+    }
 
     #[test]
     fn products_are_distinct_and_carts_know_their_prices() {

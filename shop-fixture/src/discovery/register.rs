@@ -72,6 +72,9 @@ fn record(rt: &Rt) -> Value {
         "instance": rt.ports.instance.to_string(),
         "started_at": started_at(rt),
     });
+    for (label, value) in rt.spec.labels {
+        metadata[*label] = (*value).into();
+    }
     if rt.faults.is_on("missing_metadata")
         && let Some(metadata) = metadata.as_object_mut()
     {

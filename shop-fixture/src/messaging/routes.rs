@@ -1,6 +1,6 @@
 //! Owns which event types there are and who is told of each.
 
-use crate::catalog::{INVENTORY, NOTIFICATION, PAYMENT, SHIPPING, ServiceSpec};
+use crate::catalog::{CART, INVENTORY, NOTIFICATION, PAYMENT, SHIPPING, ServiceSpec};
 
 /// Every event type, with its subscribers beside notification, which is told of all.
 const ROUTES: &[(&str, &[&str])] = &[
@@ -16,7 +16,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("OrderShipped", &[INVENTORY]),
     ("OrderDelivered", &[]),
     ("ProductUpdated", &[]),
-    ("PriceChanged", &[]),
+    ("PriceChanged", &[CART]),
 ];
 
 /// The type as a constant, or `None` if there is no such event.
@@ -67,7 +67,7 @@ mod tests {
         assert!(subscribers("Nothing").is_empty() && known("Nothing").is_none());
         assert_eq!(
             all_subscribers(),
-            [INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]
+            [INVENTORY, NOTIFICATION, PAYMENT, SHIPPING, CART]
         );
     }
 }

@@ -1,21 +1,23 @@
 //! Owns checkout: turning a cart into an order. It keeps nothing itself in the models that run today.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use http::Method;
+use ::http::Method;
 use serde::Deserialize;
 use serde_json::json;
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 
 use super::Served;
-use crate::call::{CallOptions, grpc};
-use crate::catalog::ORDERS;
+use crate::call::http::HttpAsk;
+use crate::call::{CallOptions, grpc, http};
+use crate::catalog::{CART, ORDERS};
 use crate::context;
 use crate::error::ApiError;
+use crate::propagation::baggage::percent_encode;
 use crate::proto::checkout::PlaceOrderRequest;
 use crate::proto::checkout::checkout_service_server::{CheckoutService, CheckoutServiceServer};
-use crate::proto::orders::{CreateOrderRequest, CreateOrderResponse};
+use crate::proto::orders::{CreateOrderRequest, CreateOrderResponse, Item};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::seed;
@@ -100,11 +102,12 @@ async fn order(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderRespons
     if request.user_id.is_empty() {
         return Err(ApiError::invalid("user_id must be given"));
     }
-    let items = if request.items.is_empty() {
-        seed::cart(&request.cart_id)
-            .ok_or_else(|| ApiError::not_found("CART_NOT_FOUND", "there is no such cart"))?
-    } else {
-        request.items
+    let template = seed::cart(&request.cart_id);
+    let from_cart = request.items.is_empty() && template.is_none();
+    let items = match template {
+        _ if !request.items.is_empty() => request.items,
+        Some(items) => items,
+        None => lines_of(rt, &request.cart_id, &request.user_id).await?,
     };
     let order = CreateOrderRequest {
         user_id: request.user_id,
@@ -122,7 +125,75 @@ async fn order(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderRespons
         retry: retry::Class::None,
         key: key.as_deref(),
     };
-    Ok(grpc::unary(rt, "orders.v1.OrdersService/CreateOrder", options, order).await?)
+    let placed: CreateOrderResponse =
+        grpc::unary(rt, "orders.v1.OrdersService/CreateOrder", options, order).await?;
+    if from_cart && placed.saga_status != "failed" {
+        empty(rt, &request.cart_id).await;
+    }
+    Ok(placed)
+}
+
+const CART_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The lines of a customer's own cart, at the prices that the cart shows.
+async fn lines_of(rt: &Rt, cart_id: &str, user_id: &str) -> Result<Vec<Item>, ApiError> {
+    let path = format!("/cart?cart_id={}", percent_encode(cart_id));
+    let ask = HttpAsk {
+        method: Method::GET,
+        template: "/cart",
+        path: &path,
+        body: None,
+    };
+    let options = CallOptions {
+        service: CART,
+        timeout: CART_TIMEOUT,
+        retry: retry::Class::Read,
+        key: None,
+    };
+    let cart = http::send(rt, &ask, options).await?.body;
+    if cart["user_id"] != seed::user_id(user_id) {
+        // Whose cart it is stays unsaid.
+        return Err(ApiError::not_found(
+            "CART_NOT_FOUND",
+            "there is no such cart",
+        ));
+    }
+    let items: Vec<Item> = cart["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|line| Item {
+            product_id: line["product_id"].as_str().unwrap_or_default().to_owned(),
+            quantity: line["quantity"].as_i64().unwrap_or_default(),
+            unit_price_cents: line["unit_price_cents"].as_i64().unwrap_or_default(),
+        })
+        .collect();
+    if items.is_empty() {
+        return Err(ApiError::new(
+            Code::FailedPrecondition,
+            "CART_EMPTY",
+            "the cart is empty",
+        ));
+    }
+    Ok(items)
+}
+
+/// The order stands whether or not the cart can be emptied; the failed call has told of itself.
+async fn empty(rt: &Rt, cart_id: &str) {
+    let path = format!("/cart?cart_id={}", percent_encode(cart_id));
+    let ask = HttpAsk {
+        method: Method::DELETE,
+        template: "/cart",
+        path: &path,
+        body: None,
+    };
+    let options = CallOptions {
+        service: CART,
+        timeout: CART_TIMEOUT,
+        retry: retry::Class::None,
+        key: None,
+    };
+    let _ = http::send(rt, &ask, options).await;
 }
 
 #[tonic::async_trait]

@@ -4,6 +4,7 @@
 pub mod api_gateway;
 pub mod checkout;
 pub mod inventory;
+pub mod keyed;
 pub mod message_bus;
 pub mod notification;
 pub mod order_management;
@@ -11,6 +12,8 @@ pub mod payment;
 pub mod product_catalog;
 pub mod registry;
 pub mod shipping;
+pub mod shopping_cart;
+pub mod user_management;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -22,7 +25,8 @@ use tonic::{Request, Response, Status};
 use tower_service::Service;
 
 use crate::catalog::{
-    BUS, CATALOG, CHECKOUT, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, REGISTRY, SHIPPING,
+    BUS, CART, CATALOG, CHECKOUT, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, REGISTRY,
+    SHIPPING, USERS,
 };
 use crate::error::ShopError;
 use crate::proto::health::health_check_response::ServingStatus;
@@ -52,6 +56,8 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         PAYMENT => payment::start(rt),
         REGISTRY => registry::start(rt),
         SHIPPING => shipping::start(rt),
+        CART => shopping_cart::start(rt),
+        USERS => user_management::start(rt),
         other => Err(ShopError::Internal(format!(
             "{other} has no implementation"
         ))),

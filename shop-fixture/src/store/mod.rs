@@ -1,6 +1,7 @@
 //! Owns a service's SQLite file: opening, migrations, transactions, and the span of every statement. One connection
 //! writes and one reads; both work on threads where waiting for the disk holds up nobody.
 
+pub mod kv;
 pub mod ledger;
 
 use std::cell::RefCell;

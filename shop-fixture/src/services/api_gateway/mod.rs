@@ -1,6 +1,8 @@
 //! Owns the gateway: the only way into the shop. Its routes translate JSON to calls of the services behind it.
 
 pub mod edge;
+mod passed_on;
+mod people;
 pub mod ratelimit;
 pub mod routes;
 
@@ -14,7 +16,11 @@ use crate::server::admin;
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let edge = edge::GatewayEdge::open(rt)?;
     let quotas = Arc::clone(&edge).keep_quotas(Arc::clone(rt));
-    let router = routes::router(rt).merge(admin::health(rt)).with_edge(edge);
+    let router = routes::router(rt)
+        .merge(people::router(rt))
+        .merge(passed_on::router(rt))
+        .merge(admin::health(rt))
+        .with_edge(edge);
     Ok(Served {
         grpc: None,
         http: Some(router),

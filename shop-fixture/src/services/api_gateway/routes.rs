@@ -18,7 +18,7 @@ use crate::seed;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
 use crate::server::{parse, parse_or_default};
 
-const DEFAULT_USER: &str = "user-123";
+pub(super) const DEFAULT_USER: &str = "user-123";
 
 pub fn router(rt: &Rt) -> Router {
     let mut router = Router::new();
@@ -238,7 +238,7 @@ fn saga_error(
     error
 }
 
-fn read_options(service: &'static str, timeout_s: u64) -> CallOptions<'static> {
+pub(super) fn read_options(service: &'static str, timeout_s: u64) -> CallOptions<'static> {
     CallOptions {
         service,
         timeout: std::time::Duration::from_secs(timeout_s),
@@ -379,7 +379,7 @@ async fn get_product(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiErr
 }
 
 /// A change of state that may be repeated under its key, which the client must give.
-fn keyed_options<'a>(
+pub(super) fn keyed_options<'a>(
     service: &'static str,
     key: Option<&'a str>,
 ) -> Result<CallOptions<'a>, ApiError> {
