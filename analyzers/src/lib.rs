@@ -5,8 +5,12 @@
 
 pub mod engine;
 pub mod evidence;
+pub mod names;
 pub mod quantile;
 pub mod red;
+pub mod reference;
 pub mod registry;
 pub mod rules;
+#[cfg(test)]
+mod testing;
 pub mod tree;

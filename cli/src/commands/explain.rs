@@ -26,7 +26,7 @@ pub fn run(args: &ExplainArgs, console: &mut Console) -> Result<u8, CliError> {
         }
         (Some(id), Format::Json) => console.json(diagnose::rule(id)?.about())?,
         (None, Format::Json) => {
-            for rule in rules::ALL {
+            for rule in rules::ALL.iter() {
                 console.json(rule.about())?;
             }
         }
@@ -36,7 +36,7 @@ pub fn run(args: &ExplainArgs, console: &mut Console) -> Result<u8, CliError> {
                 Column::left("severity"),
                 Column::left("title").shrinks_to(20),
             ]);
-            for rule in rules::ALL {
+            for rule in rules::ALL.iter() {
                 let about = rule.about();
                 table.row(vec![
                     Line::new().with(Tone::Strong, about.id),

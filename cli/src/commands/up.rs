@@ -104,7 +104,7 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
     }
     let case = Case::open(&path)?;
     let evidence = Evidence::gather(&case, Window::ALL)?;
-    let report = engine::diagnose(&evidence, rules::ALL);
+    let report = engine::diagnose(&evidence, &rules::ALL);
     match args.format {
         Format::Text => console.lines(&report::lines(&report, console.drawing_width()))?,
         Format::Json => console.json(&ReportObject::of(&report))?,

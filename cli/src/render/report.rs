@@ -107,7 +107,7 @@ fn finding_lines(finding: &Finding, report: &Report, width: usize) -> Vec<Line> 
         out.extend(labelled(
             if i == 0 { "seen" } else { "" },
             &seen.what,
-            seen.command.as_deref(),
+            seen.command().as_deref(),
             width,
         ));
     }
@@ -229,13 +229,13 @@ pub fn explanation(about: &About, width: usize) -> Vec<Line> {
         Line::new(),
     ];
     out.extend(labelled("means", about.meaning, None, width));
-    let needs: Vec<&str> = about.needs.iter().map(|need| need.name()).collect();
+    let needs: Vec<&str> = about.needs.iter().map(|need| need.name).collect();
     out.extend(labelled("needs", &needs.join("; "), None, width));
     out.extend(labelled("fires", about.threshold, None, width));
-    for (i, (cause, sign)) in about.causes.iter().enumerate() {
+    for (i, cause) in about.causes.iter().enumerate() {
         out.extend(labelled(
             if i == 0 { "causes" } else { "" },
-            &format!("{cause}: {sign}"),
+            &format!("{} ({}): {}", cause.what, cause.id, cause.sign),
             None,
             width,
         ));
@@ -247,6 +247,7 @@ pub fn explanation(about: &About, width: usize) -> Vec<Line> {
 #[cfg(test)]
 mod tests {
     use analyzers::engine::{Certainty, Judgement, Seen, Subject};
+    use analyzers::reference::Reference;
     use case::Window;
 
     use super::*;
@@ -296,17 +297,20 @@ mod tests {
             }],
             since: Nanos(60_000_000_000),
             until: None,
+            cause_id: "resolution/stale-cache#ttl-too-long",
+            alternatives: Vec::new(),
+            traces: Vec::new(),
+            consequences: Vec::new(),
             cause: "the cache outlives the registry's time limit and nobody drops the address"
                 .into(),
             evidence: vec![
-                Seen {
-                    what: "registry event 7".into(),
-                    command: None,
-                },
-                Seen {
-                    what: "4 calls failed since".into(),
-                    command: Some("casefile traces --errors".into()),
-                },
+                Seen::note("registry event 7"),
+                Seen::at(
+                    "4 calls failed since",
+                    Reference::Order {
+                        order_id: "o 1".into(),
+                    },
+                ),
             ],
             remedy: "expire sooner".into(),
         };
@@ -325,7 +329,7 @@ mod tests {
                 "                  limit and nobody drops the address",
                 "          seen    registry event 7",
                 "                  4 calls failed since",
-                "                    casefile traces --errors",
+                "                    casefile orders 'o 1'",
                 "          do      expire sooner",
                 "",
                 "  ?  a/blind  no spans in the window",

@@ -106,7 +106,7 @@ impl Desk {
                 logs: count(Signal::Logs),
             },
             overview: red::overview(&case.skeleton(Window::ALL)?, seen, SLOTS),
-            report: engine::diagnose(&evidence, rules::ALL),
+            report: engine::diagnose(&evidence, &rules::ALL),
         })
     }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::ids::{SpanId, TraceId};
-use crate::model::{SpanKind, StatusCode};
+use crate::model::{Span, SpanKind, StatusCode};
 
 /// All spans of a window. Row `i` of every vector belongs to the same span; rows of one trace need not be neighbours.
 #[derive(Debug, Default)]
@@ -57,6 +57,22 @@ impl SpanTable {
             + self.status.capacity()
             + self.traces.capacity() * 16
             + self.known.capacity() * 24
+    }
+
+    /// Adds a span that is already in memory.
+    pub fn push(&mut self, span: &Span) {
+        let trace = self.trace(span.trace_id);
+        self.trace.push(trace);
+        self.span_id.push(span.span_id);
+        self.parent.push(span.parent_span_id);
+        self.start.push(span.start.0);
+        self.duration.push(span.duration());
+        let service = self.services.intern(span.service().as_bytes());
+        self.service.push(service);
+        let name = self.names.intern(span.name.as_bytes());
+        self.name.push(name);
+        self.kind.push(span.kind.number());
+        self.status.push(span.status.number());
     }
 
     pub(crate) fn reserve(&mut self, rows: usize) {

@@ -149,7 +149,7 @@ pub fn human_duration(nanos: u64) -> String {
 }
 
 /// From `from` (included) to `until` (not included).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Window {
     pub from: Nanos,
     pub until: Nanos,

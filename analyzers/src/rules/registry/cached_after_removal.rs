@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use case::Nanos;
 use case::time::human_duration;
 
-use crate::engine::{
-    About, Certainty, Finding, Judgement, Rule, Seen, Severity, Subject, shell_word,
-};
-use crate::evidence::{Call, Evidence, Need};
+use crate::engine::{About, Cause, Certainty, Finding, Judgement, Rule, Seen, Severity};
+use crate::evidence::calls::{self, Call};
+use crate::evidence::{Evidence, need};
+use crate::reference::Reference;
 use crate::registry::{Departure, stated_limit};
 
 /// Failed calls a caller may make to an address after it knew better. A retry that was already under way and one more
@@ -18,11 +18,14 @@ const TOLERATED: usize = 2;
 /// The longest a caller should keep an address, where the registry states no time limit of its own.
 const LONGEST_CACHE: u64 = 60_000_000_000;
 
+const TTL_TOO_LONG: &str = "resolution/stale-cache#ttl-too-long";
+const NO_REFRESH: &str = "resolution/stale-cache#no-refresh-on-failure";
+
 static ABOUT: About = About {
     id: "registry/cached-after-removal",
     title: "Callers use an address that has left the registry",
     severity: Severity::Error,
-    needs: &[Need::Registry, Need::CallsWithAddress],
+    needs: &[need::REGISTRY, calls::WITH_ADDRESS],
     meaning: "The registry stopped handing out an instance, and calls to its address go on failing. The caller had \
               already seen a call to that address fail, or should have let its cached address expire by then, so it could \
               have looked the service up again. Its requests fail as long as it holds on to the address, whatever the health of the instances that are left.",
@@ -30,17 +33,20 @@ static ABOUT: About = About {
                 again, each begun after the caller's first failed call to it had ended, or longer after the address \
                 left than the registry waits before it expires an instance (60 s if it states no limit)",
     causes: &[
-        (
-            "the cached address outlives the registry's time limit, or never expires",
-            "calls to the address go on for longer than the registry waits before it expires an instance (60 s if it \
-             states no limit)",
-        ),
-        (
-            "a failed call does not make the caller drop the address",
-            "calls to the address go on, but not yet for that long",
-        ),
+        Cause {
+            id: TTL_TOO_LONG,
+            what: "the cached address outlives the registry's time limit, or never expires",
+            sign: "calls to the address go on for longer than the registry waits before it expires an instance (60 s \
+                   if it states no limit)",
+        },
+        Cause {
+            id: NO_REFRESH,
+            what: "a failed call does not make the caller drop the address",
+            sign: "calls to the address go on, but not yet for that long",
+        },
     ],
     remedy: "let cached addresses expire after 30 to 60 s, and drop an address on the first call it refuses",
+    follows: &["registry/heartbeat-lost"],
 };
 
 pub(crate) struct CachedAfterRemoval;
@@ -65,13 +71,14 @@ impl Rule for CachedAfterRemoval {
         let mut judgement = Judgement::default();
         judgement.seen.push(format!(
             "{} left the registry; {} of {} calls that name an address went to those addresses",
-            instances(evidence.departures.len()),
-            evidence.calls.len(),
-            evidence.addressed_calls,
+            instances(evidence.basis.registry.departures.len()),
+            evidence.calls.to_departed.len(),
+            evidence.calls.addressed,
         ));
-        let limit = stated_limit(&evidence.snapshots, "expire").unwrap_or(LONGEST_CACHE);
+        let limit =
+            stated_limit(&evidence.basis.registry.snapshots, "expire").unwrap_or(LONGEST_CACHE);
         let mut nearest = 0;
-        for departure in &evidence.departures {
+        for departure in &evidence.basis.registry.departures {
             let habits = habits(evidence, departure, limit);
             let (guilty, rest): (Vec<Habit<'_>>, Vec<Habit<'_>>) = habits
                 .into_iter()
@@ -131,8 +138,9 @@ fn habits<'a>(evidence: &'a Evidence, departure: &Departure, limit: u64) -> Vec<
     let mut callers: BTreeMap<(&str, &str), Vec<&Call>> = BTreeMap::new();
     for call in evidence
         .calls
+        .to_departed
         .iter()
-        .filter(|call| call.address == departure.address)
+        .filter(|call| *call.address == *departure.address)
     {
         callers
             .entry((&call.service, &call.instance))
@@ -188,7 +196,7 @@ fn finding(evidence: &Evidence, departure: &Departure, habits: &[Habit<'_>]) -> 
         .max()
         .unwrap_or(departure.at);
     let held = last.0 - departure.at.0;
-    let stated = stated_limit(&evidence.snapshots, "expire");
+    let stated = stated_limit(&evidence.basis.registry.snapshots, "expire");
     let limit = stated.unwrap_or(LONGEST_CACHE);
     let mut holders: Vec<&str> = habits.iter().map(|habit| habit.service).collect();
     holders.dedup();
@@ -198,72 +206,73 @@ fn finding(evidence: &Evidence, departure: &Departure, habits: &[Habit<'_>]) -> 
         .iter()
         .any(|habit| cached_by.contains(habit.instance));
     let looked_up = evidence
+        .calls
         .lookups
         .iter()
         .filter(|lookup| {
-            lookup.name == departure.service
+            *lookup.name == *departure.service
                 && lookup.at >= departure.at
-                && habits.iter().any(|habit| habit.instance == lookup.instance)
+                && habits
+                    .iter()
+                    .any(|habit| *habit.instance == *lookup.instance)
         })
         .count();
-    let cause = if held > limit {
+    let (cause_id, cause) = if held > limit {
         let whose = if stated.is_some() {
             "the registry's own time limit of"
         } else {
             "a cache should:"
         };
-        format!(
-            "{holders} has kept {}'s address for {} after it left, longer than {whose} {}",
-            departure.service,
-            human_duration(held),
-            human_duration(limit),
+        (
+            TTL_TOO_LONG,
+            format!(
+                "{holders} has kept {}'s address for {} after it left, longer than {whose} {}",
+                departure.service,
+                human_duration(held),
+                human_duration(limit),
+            ),
         )
     } else {
-        format!(
-            "{holders} does not drop {}'s address when calls to it fail",
-            departure.service
+        (
+            NO_REFRESH,
+            format!(
+                "{holders} does not drop {}'s address when calls to it fail",
+                departure.service
+            ),
         )
     };
-    let mut subjects = vec![Subject {
-        service: departure.service.clone(),
-        instance: departure.instance.clone(),
-        role: "departed",
-    }];
-    subjects.extend(habits.iter().map(|habit| Subject {
-        service: habit.service.to_owned(),
-        instance: habit.instance.to_owned(),
-        role: "caller",
-    }));
-    Finding {
-        rule: ABOUT.id,
-        severity: ABOUT.severity,
-        // Seen in a cache, or not one lookup since: then nothing but a cache can have named the address.
-        certainty: if seen_cached || looked_up == 0 && departure.seq.is_some() {
-            Certainty::Sure
-        } else {
-            Certainty::Likely
-        },
-        headline: format!(
-            "{} ({}) left the registry at {} and is still called by {holders}: {} failed since.",
-            departure.service,
-            departure.address,
-            &departure.at.clock()[..8],
-            calls(failed),
-        ),
-        subjects,
-        since: departure.at,
-        until: departure.back,
-        cause,
-        evidence: seen(
-            evidence,
-            departure,
-            habits,
-            (first, last),
-            looked_up,
-            &cached_by,
-        ),
-        remedy: ABOUT.remedy.to_owned(),
+    let headline = format!(
+        "{} ({}) left the registry at {} and is still called by {holders}: {} failed since.",
+        departure.service,
+        departure.address,
+        &departure.at.clock()[..8],
+        calls(failed),
+    );
+    let mut finding = Finding::of(&ABOUT, cause_id, headline)
+        .about(&departure.service, &departure.instance, "departed")
+        .between(departure.at, departure.back)
+        .because(cause)
+        .in_traces(
+            habits
+                .iter()
+                .flat_map(|habit| habit.failed.iter().map(|call| call.trace_id)),
+        );
+    for habit in habits {
+        finding = finding.about(habit.service, habit.instance, "caller");
     }
+    // Seen in a cache, or not one lookup since: then nothing but a cache can have named the address.
+    if seen_cached || looked_up == 0 && departure.seq.is_some() {
+        finding.certainty = Certainty::Sure;
+    }
+    finding.evidence = seen(
+        evidence,
+        departure,
+        habits,
+        (first, last),
+        looked_up,
+        &cached_by,
+    );
+    finding
 }
 
 fn seen(
@@ -274,26 +283,30 @@ fn seen(
     looked_up: usize,
     cached_by: &std::collections::BTreeSet<String>,
 ) -> Vec<Seen> {
-    let note = |what: String| Seen {
-        what,
-        command: None,
-    };
     let mut out = Vec::new();
     let reason = if departure.reason.is_empty() {
         String::new()
     } else {
         format!(" ({})", departure.reason)
     };
-    out.push(note(match departure.seq {
-        Some(seq) => format!(
-            "registry event {seq}: {} {}{reason}",
-            departure.kind, departure.instance
+    out.push(match departure.seq {
+        Some(seq) => Seen::at(
+            format!(
+                "registry event {seq}: {} {}{reason}",
+                departure.kind, departure.instance
+            ),
+            Reference::RegistryEvent { seq },
         ),
-        None => format!(
-            "registry snapshot of {}: {} is no longer listed",
-            departure.at, departure.instance
+        None => Seen::at(
+            format!(
+                "registry snapshot of {}: {} is no longer listed",
+                departure.at, departure.instance
+            ),
+            Reference::Instance {
+                instance: departure.instance.clone(),
+            },
         ),
-    }));
+    });
     for habit in habits {
         let mut errors: BTreeMap<&str, usize> = BTreeMap::new();
         for call in &habit.failed {
@@ -309,8 +322,8 @@ fn seen(
             .iter()
             .map(|(error, number)| format!("{number} × {error}"))
             .collect();
-        out.push(Seen {
-            what: format!(
+        out.push(Seen::at(
+            format!(
                 "{} by {} to {} failed since ({}), {} of them in vain",
                 calls(habit.failed.len()),
                 who(habit.service, habit.instance),
@@ -318,21 +331,19 @@ fn seen(
                 errors.join(", "),
                 habit.in_vain,
             ),
-            command: Some(format!(
-                "casefile traces --window {first}..{} --to {} --errors --service {}",
-                last.saturating_add(1),
-                shell_word(&departure.address),
-                shell_word(habit.service),
-            )),
-        });
+            Reference::Traces {
+                window: Reference::span_of_time(first, last),
+                service: Some(habit.service.to_owned()),
+                to: Some(departure.address.clone()),
+                errors: true,
+            },
+        ));
         if let Some(call) = habit.failed.first() {
-            out.push(Seen {
-                what: "the first of them".to_owned(),
-                command: Some(format!("casefile trace {}", call.trace_id)),
-            });
+            out.push(Seen::trace("the first of them", call.trace_id));
         }
     }
     let refused = evidence
+        .basis
         .probes
         .iter()
         .filter(|probe| {
@@ -340,19 +351,19 @@ fn seen(
         })
         .count();
     if refused > 0 {
-        out.push(note(format!(
+        out.push(Seen::note(format!(
             "{refused} probes of {} failed since",
             departure.address
         )));
     }
     let holders: Vec<&str> = cached_by.iter().map(String::as_str).collect();
     if !holders.is_empty() {
-        out.push(note(format!(
+        out.push(Seen::note(format!(
             "still in the cache of {}",
             holders.join(", ")
         )));
     }
-    out.push(note(match looked_up {
+    out.push(Seen::note(match looked_up {
         0 => format!("no lookup of {} by them since it left", departure.service),
         number => format!(
             "{number} lookups of {} by them since it left",

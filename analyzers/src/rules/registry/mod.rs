@@ -2,4 +2,7 @@
 
 mod cached_after_removal;
 
-pub(super) use cached_after_removal::CachedAfterRemoval;
+use crate::engine::Rule;
+
+/// A line each.
+pub(super) const RULES: &[&dyn Rule] = &[&cached_after_removal::CachedAfterRemoval];

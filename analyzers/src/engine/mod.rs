@@ -3,8 +3,12 @@
 //! A rule answers fail, pass or cannot tell. It says which signals it needs, and can always say what it saw and how far
 //! it was from firing. Which rules there are stands in `rules`.
 
-use case::{Nanos, Window};
+mod finding;
+
+use case::Window;
 use serde::Serialize;
+
+pub use finding::{Alternative, Finding, MOST_TRACES, Seen, Subject};
 
 use crate::evidence::{Evidence, Need};
 
@@ -57,9 +61,23 @@ pub struct About {
     pub meaning: &'static str,
     /// From where on it fires.
     pub threshold: &'static str,
-    /// What usually causes it, each with what tells it apart.
-    pub causes: &'static [(&'static str, &'static str)],
+    /// What causes it, each with what tells it apart.
+    pub causes: &'static [Cause],
+    /// What to do, where the finding knows nothing more to the point.
     pub remedy: &'static str,
+    /// Rules whose findings may be why this one fires, where they share an instance, an address or traces:
+    /// `registry/heartbeat-lost`, or an area: `health/*`.
+    pub follows: &'static [&'static str],
+}
+
+/// One cause a rule can name.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Cause {
+    /// `symptom#cause`: `registration/traffic-stops-later#heartbeat-task-stopped`
+    pub id: &'static str,
+    pub what: &'static str,
+    /// What tells it apart from the others.
+    pub sign: &'static str,
 }
 
 /// A small analyzer with a name.
@@ -79,41 +97,6 @@ pub struct Judgement {
     pub seen: Vec<String>,
     /// How near it came to firing where it did not.
     pub distance: Option<String>,
-}
-
-/// A rule's fail.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Finding {
-    pub rule: &'static str,
-    pub severity: Severity,
-    pub certainty: Certainty,
-    /// One sentence that stands alone.
-    pub headline: String,
-    /// Whom it is about: services, instances, addresses.
-    pub subjects: Vec<Subject>,
-    pub since: Nanos,
-    /// `None`: it was still so at the end of the evidence.
-    pub until: Option<Nanos>,
-    pub cause: String,
-    pub evidence: Vec<Seen>,
-    pub remedy: String,
-}
-
-/// Someone a finding is about.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub struct Subject {
-    pub service: String,
-    /// Empty if the whole service is meant.
-    pub instance: String,
-    pub role: &'static str,
-}
-
-/// A piece of evidence, with the command that shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Seen {
-    pub what: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub command: Option<String>,
 }
 
 /// How a rule came out.
@@ -177,7 +160,7 @@ impl Report {
 /// Asks every rule, in the order given.
 pub fn diagnose(evidence: &Evidence, rules: &[&'static dyn Rule]) -> Report {
     Report {
-        window: evidence.window,
+        window: evidence.window(),
         answers: rules.iter().map(|rule| ask(*rule, evidence)).collect(),
     }
 }
@@ -188,7 +171,7 @@ pub fn ask(rule: &'static dyn Rule, evidence: &Evidence) -> Answer {
     let missing: Vec<String> = about
         .needs
         .iter()
-        .filter_map(|need| evidence.missing(*need))
+        .filter_map(|need| (need.missing)(evidence))
         .collect();
     if !missing.is_empty() {
         return Answer {
@@ -208,28 +191,5 @@ pub fn ask(rule: &'static dyn Rule, evidence: &Evidence) -> Answer {
         },
         missing,
         judgement,
-    }
-}
-
-/// `text` as one word of a shell: commands are copied by people, names come from whoever can reach a collector.
-pub fn shell_word(text: &str) -> String {
-    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._:/@%+-,=".contains(&b);
-    if !text.is_empty() && text.bytes().all(plain) {
-        text.to_owned()
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::shell_word;
-
-    #[test]
-    fn names_can_not_break_out_of_a_command() {
-        assert_eq!(shell_word("127.0.0.1:9200"), "127.0.0.1:9200");
-        assert_eq!(shell_word("a; rm -rf ~"), "'a; rm -rf ~'");
-        assert_eq!(shell_word("it's $(x)"), r"'it'\''s $(x)'");
-        assert_eq!(shell_word(""), "''");
     }
 }
