@@ -478,7 +478,7 @@ pub async fn debug_rows(
     );
     let texts = rt
         .store()?
-        .read::<_, StoreError, _>(move |tx| {
+        .list::<_, StoreError, _>(move |tx| {
             tx.all("SELECT sagas", &sql, [], |row| row.get::<_, String>(0))
         })
         .await?;

@@ -34,7 +34,7 @@ pub async fn read(rt: &Rt, name: &str, wanted: Wanted) -> Result<Vec<Value>, Api
     let view = format!("ledger_{name}");
     let rows = rt
         .store()?
-        .read::<_, StoreError, _>(move |tx| rows(tx, &view, wanted))
+        .list::<_, StoreError, _>(move |tx| rows(tx, &view, wanted))
         .await?;
     rows.ok_or_else(|| ApiError::not_found("LEDGER_NOT_FOUND", "this service keeps no such ledger"))
 }

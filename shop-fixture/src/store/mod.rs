@@ -1,11 +1,14 @@
 //! Owns a service's SQLite file: opening, migrations, transactions, and the span of every statement. One connection
-//! writes and one reads; both work on threads where waiting for the disk holds up nobody.
+//! writes, on a thread of its own (`writer`), where waiting for the disk holds up nobody. Another one reads, at once and
+//! where it is asked: readers wait for nobody, and what they look up is a few rows. Long lists open their own.
 
 pub mod kv;
 pub mod ledger;
+mod writer;
 
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +17,7 @@ use rusqlite::{Connection, OpenFlags, Params, Row, TransactionBehavior};
 use crate::clock::Clock;
 use crate::context::Context;
 use crate::telemetry::{Kind, Telemetry};
+use writer::Durability;
 
 /// A statement waits no longer than this for another instance's lock.
 const BUSY: Duration = Duration::from_secs(2);
@@ -40,6 +44,8 @@ pub enum StoreError {
     Conflict(String),
     #[error("stored data is not readable: {0}")]
     Corrupt(String),
+    #[error("undone, because the transaction it was part of did not come through")]
+    Undone,
     #[error("the store's thread ended")]
     Gone,
 }
@@ -75,8 +81,10 @@ pub struct Store {
 }
 
 struct Inner {
+    path: PathBuf,
     namespace: String,
-    write: Mutex<Connection>,
+    write: Arc<Mutex<Connection>>,
+    writer: Sender<Box<dyn writer::Job>>,
     read: Mutex<Connection>,
     clock: Arc<Clock>,
     telemetry: Telemetry,
@@ -113,10 +121,15 @@ impl Store {
             .file_stem()
             .map(|stem| stem.to_string_lossy().into_owned())
             .unwrap_or_default();
+        let write = Arc::new(Mutex::new(write));
+        let writer =
+            writer::start(Arc::clone(&write), Arc::clone(&clock)).map_err(|_| StoreError::Gone)?;
         Ok(Self {
             inner: Arc::new(Inner {
+                path: path.to_owned(),
                 namespace,
-                write: Mutex::new(write),
+                write,
+                writer,
                 read: Mutex::new(read),
                 clock,
                 telemetry,
@@ -131,33 +144,77 @@ impl Store {
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
     {
-        self.run(true, work).await
+        self.hand_over(Durability::Flushed, work).await
     }
 
-    /// Runs `work` on one snapshot; it cannot change anything.
+    /// The same for what would merely be done again if the machine lost its power: the end of the process loses nothing.
+    pub async fn note<R, E, F>(&self, work: F) -> Result<R, E>
+    where
+        R: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+    {
+        self.hand_over(Durability::Written, work).await
+    }
+
+    async fn hand_over<R, E, F>(&self, durability: Durability, work: F) -> Result<R, E>
+    where
+        R: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+    {
+        let (task, heard) = writer::Task::new(durability, work);
+        if self.inner.writer.send(Box::new(task)).is_err() {
+            return Err(StoreError::Gone.into());
+        }
+        match heard.await {
+            Ok((outcome, executed)) => {
+                self.inner.tell(&crate::context::current(), executed);
+                outcome
+            }
+            Err(_) => Err(StoreError::Gone.into()),
+        }
+    }
+
+    /// Runs `work` on one snapshot; it cannot change anything, and should look up a few rows at most.
     pub async fn read<R, E, F>(&self, work: F) -> Result<R, E>
     where
-        R: Send + 'static,
-        E: From<StoreError> + Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
+        E: From<StoreError>,
+        F: FnOnce(&Tx<'_>) -> Result<R, E>,
     {
-        self.run(false, work).await
+        let (outcome, executed) = {
+            let connection = self.inner.read.lock();
+            let mut connection = connection.unwrap_or_else(PoisonError::into_inner);
+            look(&mut connection, &self.inner.clock, work)
+        };
+        self.inner.tell(&crate::context::current(), executed);
+        outcome
     }
 
-    async fn run<R, E, F>(&self, writes: bool, work: F) -> Result<R, E>
+    /// The same for long lists: on a connection and a thread of its own, so that nobody waits for it.
+    pub async fn list<R, E, F>(&self, work: F) -> Result<R, E>
     where
         R: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<R, E> + Send + 'static,
     {
-        let inner = Arc::clone(&self.inner);
-        let context = crate::context::current();
+        let (path, clock) = (self.inner.path.clone(), Arc::clone(&self.inner.clock));
         let task = tokio::task::spawn_blocking(move || {
-            let (outcome, executed) = inner.transact(writes, work);
-            inner.tell(&context, executed);
-            outcome
+            let mut connection = match connect(&path) {
+                Ok(connection) => connection,
+                Err(source) => {
+                    return (Err(StoreError::Open { path, source }.into()), Vec::new());
+                }
+            };
+            look(&mut connection, &clock, work)
         });
-        task.await.unwrap_or_else(|_| Err(StoreError::Gone.into()))
+        match task.await {
+            Ok((outcome, executed)) => {
+                self.inner.tell(&crate::context::current(), executed);
+                outcome
+            }
+            Err(_) => Err(StoreError::Gone.into()),
+        }
     }
 
     /// Whether the file can still be read.
@@ -219,7 +276,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "foreign_keys", true)?;
     // A small page cache: the shop runs many of these at once.
     connection.pragma_update(None, "cache_size", -512)?;
-    connection.set_prepared_statement_cache_capacity(32);
+    connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
 }
 
@@ -264,49 +321,33 @@ fn migrate(
     tx.commit().map_err(fail(migrations.len()))
 }
 
-impl Inner {
-    fn transact<R, E, F>(&self, writes: bool, work: F) -> (Result<R, E>, Vec<Executed>)
-    where
-        E: From<StoreError>,
-        F: FnOnce(&Tx<'_>) -> Result<R, E>,
-    {
-        let connection = if writes { &self.write } else { &self.read };
-        let mut connection = connection.lock().unwrap_or_else(PoisonError::into_inner);
-        let statement = |source| StoreError::Statement {
-            statement: "BEGIN".to_owned(),
-            source,
-        };
-        let behavior = if writes {
-            TransactionBehavior::Immediate
-        } else {
-            TransactionBehavior::Deferred
-        };
-        let transaction = match connection.transaction_with_behavior(behavior) {
-            Ok(transaction) => transaction,
-            Err(source) => return (Err(statement(source).into()), Vec::new()),
-        };
-        let tx = Tx {
-            connection: &transaction,
-            clock: &self.clock,
-            executed: RefCell::new(Vec::new()),
-        };
-        let outcome = work(&tx);
-        let executed = tx.executed.into_inner();
-        let outcome = match outcome {
-            Ok(value) => match transaction.commit() {
-                Ok(()) => Ok(value),
-                Err(source) => Err(StoreError::Statement {
-                    statement: "COMMIT".to_owned(),
-                    source,
-                }
-                .into()),
-            },
-            // Dropping the transaction rolls it back.
-            Err(error) => Err(error),
-        };
-        (outcome, executed)
-    }
+/// One reading transaction, so that all its statements see the same state.
+fn look<R, E, F>(connection: &mut Connection, clock: &Clock, work: F) -> writer::Outcome<R, E>
+where
+    E: From<StoreError>,
+    F: FnOnce(&Tx<'_>) -> Result<R, E>,
+{
+    let snapshot = match connection.transaction() {
+        Ok(snapshot) => snapshot,
+        Err(source) => {
+            let statement = "BEGIN".to_owned();
+            return (
+                Err(StoreError::Statement { statement, source }.into()),
+                Vec::new(),
+            );
+        }
+    };
+    let tx = Tx {
+        connection: &snapshot,
+        clock,
+        executed: RefCell::new(Vec::new()),
+    };
+    let outcome = work(&tx);
+    // Dropping the snapshot ends it; nothing was changed.
+    (outcome, tx.executed.into_inner())
+}
 
+impl Inner {
     fn tell(&self, context: &Context, executed: Vec<Executed>) {
         for statement in executed {
             let (operation, collection) = statement
