@@ -32,6 +32,7 @@ pub mod server;
 pub mod services;
 pub mod store;
 pub mod supervisor;
+pub mod tasks;
 pub mod telemetry;
 pub mod truth;
 

@@ -17,6 +17,7 @@ use crate::faults::Faults;
 use crate::resilience::Resilience;
 use crate::rng::Rng;
 use crate::store::Store;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 pub type Rt = Arc<Runtime>;
@@ -34,6 +35,9 @@ pub struct Runtime {
     pub discovery: Discovery,
     pub connections: Connections,
     pub resilience: Resilience,
+    pub tasks: Tasks,
+    /// Held while what the registry is told about this instance is changed or sent.
+    pub metadata_lock: tokio::sync::Mutex<()>,
     store: OnceLock<Store>,
     ready: AtomicBool,
     draining: watch::Sender<bool>,
@@ -58,7 +62,9 @@ impl Runtime {
         telemetry: Telemetry,
         registry: String,
     ) -> Rt {
-        Arc::new(Self {
+        let rt = Arc::new(Self {
+            tasks: Tasks::default(),
+            metadata_lock: tokio::sync::Mutex::new(()),
             discovery: Discovery::new(registry),
             connections: Connections::new(),
             resilience: Resilience::new(),
@@ -74,7 +80,16 @@ impl Runtime {
             ports,
             clock,
             telemetry,
-        })
+        });
+        let known = Arc::downgrade(&rt);
+        rt.telemetry.gather_from(move |metrics| {
+            if let Some(rt) = known.upgrade() {
+                rt.resilience.expose(rt.spec.name, metrics);
+                rt.discovery.expose(&rt);
+                rt.tasks.expose(metrics);
+            }
+        });
+        rt
     }
 
     /// Gives the service its store; a second one is ignored.

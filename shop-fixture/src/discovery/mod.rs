@@ -332,11 +332,13 @@ async fn fetch(rt: &Rt, name: &str, parent: Option<&Span>) -> Result<Vec<Listed>
 pub async fn keep_fresh(rt: Rt) {
     let ttl = rt.clock.scaled(TTL);
     let mut stopping = rt.stopping();
+    let task = rt.tasks.begin("lookup_refresh");
     loop {
         tokio::select! {
             () = tokio::time::sleep(ttl / 10) => {}
             _ = stopping.changed() => return,
         }
+        task.tick();
         if rt.faults.is_on("cache_pin") {
             continue;
         }

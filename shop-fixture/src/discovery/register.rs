@@ -1,8 +1,11 @@
 //! Owns this instance's own entry in the registry: registering once ready, heartbeats, and the farewell.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use super::{own_address, port_text};
 use crate::context::in_span;
@@ -14,25 +17,27 @@ use crate::telemetry::{Attributes, Kind};
 pub const HEARTBEAT: Duration = Duration::from_secs(15);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 
-/// Registers, then sends heartbeats until the process stops; registers anew whenever the registry has lost the instance
+/// Registers and has heartbeats sent until the process stops; registers anew whenever the registry has lost the instance
 /// or a fault changes what is to be registered.
 pub async fn keep_registered(rt: Rt) {
     let mut stopping = rt.stopping();
     let mut changes = rt.faults.changes();
-    let mut registered = register(&rt).await;
+    let lost = Arc::new(Notify::new());
+    let mut registered = tokio::select! {
+        registered = register(&rt) => registered,
+        _ = stopping.changed() => return,
+    };
+    let mut beating: Option<AbortOnDrop> = None;
     loop {
+        // A heartbeat task that has ended stays ended; a fault that is lifted starts another one.
+        if rt.faults.is_on("heartbeat_stop") {
+            beating = None;
+        } else if beating.is_none() {
+            let task = tokio::spawn(beat(Arc::clone(&rt), Arc::clone(&lost)));
+            beating = Some(AbortOnDrop(task));
+        }
         tokio::select! {
-            () = tokio::time::sleep(rt.clock.scaled(interval(&rt))) => {
-                if rt.faults.is_on("heartbeat_stop") || rt.faults.is_on("hang") {
-                    continue;
-                }
-                if let Some(delay) = rt.faults.find("heartbeat_delay") {
-                    tokio::time::sleep(Duration::from_millis(delay["delay_ms"].as_u64().unwrap_or(20_000))).await;
-                }
-                if !heartbeat(&rt).await {
-                    registered = register(&rt).await;
-                }
-            }
+            () = lost.notified() => registered = register(&rt).await,
             _ = changes.changed() => {
                 let wanted = record(&rt);
                 if wanted != registered {
@@ -44,6 +49,35 @@ pub async fn keep_registered(rt: Rt) {
             }
             _ = stopping.changed() => return,
         }
+    }
+}
+
+struct AbortOnDrop(JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Sends heartbeats; tells when the registry does not know the instance any more.
+async fn beat(rt: Rt, lost: Arc<Notify>) {
+    let task = rt.tasks.begin("heartbeat");
+    loop {
+        tokio::time::sleep(rt.clock.scaled(interval(&rt))).await;
+        // The record is read under the lock that a refresh of its metadata takes.
+        let _metadata = rt.metadata_lock.lock().await;
+        if rt.faults.is_on("hang") {
+            continue;
+        }
+        if let Some(delay) = rt.faults.find("heartbeat_delay") {
+            let delay = delay["delay_ms"].as_u64().unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        if !heartbeat(&rt).await {
+            lost.notify_one();
+        }
+        task.tick();
     }
 }
 

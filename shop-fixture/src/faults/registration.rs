@@ -1,14 +1,24 @@
 //! Owns the faults of an instance's own entry in the registry, and of the registry itself. What they spoil stands in
 //! `discovery::register` and `services::registry`.
 
+use std::sync::Arc;
+
 use super::kind::{Form, KindInfo, any, kind, param};
 use crate::catalog::REGISTRY;
+use crate::runtime::Rt;
 
 pub(super) const KINDS: &[KindInfo] = &[
     kind(
         "heartbeat_stop",
         "Serves on but sends no heartbeats: ages to suspect, then expires.",
     ),
+    kind(
+        "heartbeat_deadlock",
+        "The heartbeat task waits for ever on a lock that is not given back.",
+    )
+    .begins(|rt, _| {
+        tokio::spawn(keep_lock(Arc::clone(rt)));
+    }),
     kind("heartbeat_delay", "Every heartbeat is sent late by this much.")
         .takes(&[param("delay_ms", Form::Number, "20000")]),
     kind(
@@ -52,3 +62,14 @@ pub(super) const KINDS: &[KindInfo] = &[
     )
     .only_on(&[REGISTRY]),
 ];
+
+/// A refresh of the metadata that takes its lock and does not come back.
+async fn keep_lock(rt: Rt) {
+    let _metadata = rt.metadata_lock.lock().await;
+    let mut changes = rt.faults.changes();
+    while rt.faults.is_on("heartbeat_deadlock") {
+        if changes.changed().await.is_err() {
+            return;
+        }
+    }
+}

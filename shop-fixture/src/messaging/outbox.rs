@@ -162,6 +162,7 @@ pub async fn relay(publisher: Arc<Publisher>) {
     }
     let mut stopping = publisher.rt().stopping();
     let interval = publisher.rt().clock.scaled(POLL);
+    let task = publisher.rt().tasks.begin("outbox_relay");
     loop {
         tokio::select! {
             () = publisher.woken() => {}
@@ -171,6 +172,7 @@ pub async fn relay(publisher: Arc<Publisher>) {
         // A batch may free the next event of the same aggregate.
         while !publisher.rt().faults.is_on("outbox_stall") && send_batch(&publisher).await {}
         tell_lag(&publisher).await;
+        task.tick();
     }
 }
 

@@ -54,6 +54,7 @@ pub fn decide(
 /// Scans on start and then at its interval, until the process stops.
 pub async fn run(engine: Arc<Engine>) {
     let mut stopping = engine.rt().stopping();
+    let task = engine.rt().tasks.begin("saga_recovery");
     loop {
         if let Err(error) = scan(&engine).await {
             engine.rt().telemetry.warn(
@@ -64,6 +65,7 @@ pub async fn run(engine: Arc<Engine>) {
                     .with("error.details", error.to_string()),
             );
         }
+        task.tick();
         tokio::select! {
             () = tokio::time::sleep(engine.rt().clock.scaled(SCAN)) => {}
             _ = stopping.changed() => return,

@@ -132,7 +132,7 @@ pub fn health(rt: &Rt) -> Router {
         ("/ready", true),
     ] {
         let rt = Arc::clone(rt);
-        router = router.route(Method::GET, path, Class::Silent, move |_| {
+        router = router.route(Method::GET, path, Class::Probed, move |_| {
             let rt = Arc::clone(&rt);
             async move { Ok(check(&rt, ready).await) }
         });
@@ -205,8 +205,6 @@ async fn timed(name: &str, check: impl Future<Output = Result<(), String>>) -> V
 
 fn metrics_page(rt: &Rt) -> HttpReply {
     rt.telemetry.settle_metrics();
-    rt.resilience.expose(rt.spec.name, rt.telemetry.metrics());
-    rt.discovery.expose(rt);
     HttpReply::text(
         200,
         prometheus::CONTENT_TYPE,

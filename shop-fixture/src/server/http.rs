@@ -247,6 +247,12 @@ async fn answer(
     };
     let class = if template.is_empty() && router.edge.is_some() {
         Class::Traced
+    } else if class == Class::Probed {
+        if request.headers.contains_key(TRACEPARENT) {
+            Class::Traced
+        } else {
+            Class::Silent
+        }
     } else {
         class
     };

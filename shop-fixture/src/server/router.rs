@@ -22,6 +22,9 @@ pub enum Class {
     Business,
     /// Traced alone.
     Traced,
+    /// Traced when the caller sends a trace context, silent otherwise: what is probed every few seconds would drown all
+    /// else, and yet a probe must be able to find out whether a service takes a context up.
+    Probed,
     /// Neither: health, metrics, administration, debugging, polling.
     Silent,
 }

@@ -136,12 +136,12 @@ impl Exporter {
                     schema_url: SCHEMA_URL.to_owned(),
                 }],
             };
-            if TraceServiceClient::new(channel.clone())
+            match TraceServiceClient::new(channel.clone())
                 .export(request)
                 .await
-                .is_err()
             {
-                self.telemetry.count_dropped(count, 0);
+                Ok(_) => self.telemetry.count_exported(count, 0),
+                Err(_) => self.telemetry.count_dropped(count, 0),
             }
         }
         if !self.logs.is_empty() {
@@ -158,12 +158,9 @@ impl Exporter {
                     schema_url: SCHEMA_URL.to_owned(),
                 }],
             };
-            if LogsServiceClient::new(channel)
-                .export(request)
-                .await
-                .is_err()
-            {
-                self.telemetry.count_dropped(0, count);
+            match LogsServiceClient::new(channel).export(request).await {
+                Ok(_) => self.telemetry.count_exported(0, count),
+                Err(_) => self.telemetry.count_dropped(0, count),
             }
         }
     }

@@ -72,6 +72,15 @@ const fn age(name: &'static str, help: &'static str) -> Definition {
     }
 }
 
+const fn bytes(name: &'static str, help: &'static str) -> Definition {
+    Definition {
+        name,
+        unit: "By",
+        help,
+        shape: Shape::Gauge,
+    }
+}
+
 /// Every metric of the shop; a name that does not stand here cannot be recorded.
 pub const DEFINITIONS: &[Definition] = &[
     counter("testservice_requests_total", "Requests handled."),
@@ -187,6 +196,49 @@ pub const DEFINITIONS: &[Definition] = &[
     counter("shop_idempotency_total", "Keyed requests by result."),
     counter("shop_orders_total", "Order state changes."),
     counter("shop_payments_total", "Payment outcomes."),
+    gauge(
+        "shop.task.alive",
+        "Whether a background task runs: 1 alive, 0 ended.",
+    ),
+    age(
+        "shop.task.last_tick_age",
+        "Time since a background task last did its work.",
+    ),
+    age("process.uptime", "Time since the process began."),
+    Definition {
+        name: "process.cpu.time",
+        unit: "s",
+        help: "Processor time used.",
+        shape: Shape::Counter,
+    },
+    gauge("process.thread.count", "Threads of the process."),
+    bytes("process.memory.usage", "Resident memory."),
+    bytes("process.memory.virtual", "Committed address space."),
+    gauge(
+        "process.unix.file_descriptor.count",
+        "Descriptors that are open.",
+    ),
+    counter(
+        "otel.sdk.span.started",
+        "Spans begun, by the origin of their parent.",
+    ),
+    gauge("otel.sdk.span.live", "Spans that have begun and not ended."),
+    gauge(
+        "otel.sdk.processor.span.queue.size",
+        "Records that wait to be exported.",
+    ),
+    gauge(
+        "otel.sdk.processor.span.queue.capacity",
+        "Records that may wait to be exported.",
+    ),
+    counter(
+        "otel.sdk.exporter.span.exported",
+        "Spans exported, or lost with error.type.",
+    ),
+    counter(
+        "otel.sdk.exporter.log.exported",
+        "Log records exported, or lost with error.type.",
+    ),
     counter(
         "shop_telemetry_dropped_total",
         "Telemetry records that could not be sent.",

@@ -5,6 +5,7 @@ mod attributes;
 mod export;
 mod log;
 pub mod metrics;
+mod process;
 pub mod prometheus;
 mod span;
 
@@ -89,7 +90,31 @@ struct Inner {
     sabotage: Mutex<Sabotage>,
     roots: Mutex<VecDeque<serde_json::Value>>,
     last_logged: Mutex<Option<TraceContext>>,
+    sources: Mutex<Vec<Source>>,
+    counts: Counts,
 }
+
+/// What the pipeline tells about itself.
+#[derive(Default)]
+struct Counts {
+    started: [AtomicU64; 3],
+    ended: AtomicU64,
+    exported_spans: AtomicU64,
+    exported_logs: AtomicU64,
+    failed_spans: AtomicU64,
+    failed_logs: AtomicU64,
+}
+
+/// Where the parent of a span that begins is: nowhere, in this process, or in the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    None,
+    Local,
+    Remote,
+}
+
+/// Brings values into the metrics that are known elsewhere, just before these are read.
+type Source = Box<dyn Fn(&metrics::Metrics) + Send + Sync>;
 
 impl Telemetry {
     /// Opens the log file and starts the exporter on the current runtime.
@@ -101,6 +126,7 @@ impl Telemetry {
     ) -> Result<Self, ShopError> {
         let (queue, items) = mpsc::channel(QUEUE);
         let log_file = log::LogFile::open(log_path)?;
+        process::started();
         let inner = Arc::new(Inner {
             queue,
             metrics: metrics::Metrics::new(clock.now()),
@@ -112,6 +138,8 @@ impl Telemetry {
             sabotage: Mutex::new(Sabotage::default()),
             roots: Mutex::new(VecDeque::new()),
             last_logged: Mutex::new(None),
+            sources: Mutex::new(Vec::new()),
+            counts: Counts::default(),
         });
         let telemetry = Self { inner };
         export::start(telemetry.clone(), endpoint, items)?;
@@ -137,31 +165,43 @@ impl Telemetry {
     #[must_use]
     pub fn span(&self, name: impl Into<String>, kind: Kind) -> Span {
         match context::current().trace {
-            Some(parent) => self.child_of(&parent, name, kind),
+            Some(parent) => self.begin(
+                parent.child(),
+                Some((parent.span_id, Origin::Local)),
+                name,
+                kind,
+            ),
             None => self.root(name, kind),
         }
     }
 
     #[must_use]
     pub fn root(&self, name: impl Into<String>, kind: Kind) -> Span {
-        Span::start(
-            self.clone(),
-            TraceContext::new_root(),
-            None,
-            name.into(),
-            kind,
-        )
+        self.begin(TraceContext::new_root(), None, name, kind)
     }
 
     #[must_use]
     pub fn child_of(&self, parent: &TraceContext, name: impl Into<String>, kind: Kind) -> Span {
-        Span::start(
-            self.clone(),
-            parent.child(),
-            Some(parent.span_id),
-            name.into(),
-            kind,
-        )
+        // Only a server takes its parent from another process.
+        let origin = if kind == Kind::Server {
+            Origin::Remote
+        } else {
+            Origin::Local
+        };
+        self.begin(parent.child(), Some((parent.span_id, origin)), name, kind)
+    }
+
+    fn begin(
+        &self,
+        context: TraceContext,
+        parent: Option<([u8; 8], Origin)>,
+        name: impl Into<String>,
+        kind: Kind,
+    ) -> Span {
+        let origin = parent.map_or(Origin::None, |(_, origin)| origin);
+        self.inner.counts.started[origin as usize].fetch_add(1, Ordering::Relaxed);
+        let parent = parent.map(|(id, _)| id);
+        Span::start(self.clone(), context, parent, name.into(), kind)
     }
 
     /// Writes one log record, inside the current span if there is one.
@@ -249,6 +289,7 @@ impl Telemetry {
         if unfinished > 0.0 && Rng::new(crate::ids::random_u64()).chance(unfinished) {
             return;
         }
+        self.inner.counts.ended.fetch_add(1, Ordering::Relaxed);
         if span.parent.is_none() {
             self.remember_root(&span);
         }
@@ -296,13 +337,73 @@ impl Telemetry {
             .collect()
     }
 
+    fn count_exported(&self, spans: u64, logs: u64) {
+        let counts = &self.inner.counts;
+        counts.exported_spans.fetch_add(spans, Ordering::Relaxed);
+        counts.exported_logs.fetch_add(logs, Ordering::Relaxed);
+    }
+
     fn count_dropped(&self, spans: u64, logs: u64) {
+        let counts = &self.inner.counts;
+        counts.failed_spans.fetch_add(spans, Ordering::Relaxed);
+        counts.failed_logs.fetch_add(logs, Ordering::Relaxed);
         self.inner.dropped_spans.fetch_add(spans, Ordering::Relaxed);
         self.inner.dropped_logs.fetch_add(logs, Ordering::Relaxed);
     }
 
-    /// Brings the drop counters into the metrics, before these are read.
+    /// Has values brought into the metrics each time before these are read.
+    pub fn gather_from(&self, source: impl Fn(&metrics::Metrics) + Send + Sync + 'static) {
+        self.inner
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(Box::new(source));
+    }
+
+    /// Brings everything that is counted elsewhere into the metrics, before these are read.
     pub fn settle_metrics(&self) {
+        self.settle_pipeline();
+        process::expose(&self.inner.metrics);
+        let sources = self
+            .inner
+            .sources
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        for source in sources.iter() {
+            source(&self.inner.metrics);
+        }
+    }
+
+    /// What becomes of spans and logs: begun, alive, sent, lost.
+    fn settle_pipeline(&self) {
+        let (counts, metrics) = (&self.inner.counts, &self.inner.metrics);
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed) as f64;
+        let mut begun = 0.0;
+        for (counter, origin) in counts.started.iter().zip(["none", "local", "remote"]) {
+            let started = read(counter);
+            begun += started;
+            let labels = [("otel.span.parent.origin", origin)];
+            metrics.set("otel.sdk.span.started", &labels, started);
+        }
+        metrics.set("otel.sdk.span.live", &[], begun - read(&counts.ended));
+        let waiting = QUEUE.saturating_sub(self.inner.queue.capacity()) as f64;
+        metrics.set("otel.sdk.processor.span.queue.size", &[], waiting);
+        metrics.set("otel.sdk.processor.span.queue.capacity", &[], QUEUE as f64);
+        for (name, sent, failed) in [
+            (
+                "otel.sdk.exporter.span.exported",
+                &counts.exported_spans,
+                &counts.failed_spans,
+            ),
+            (
+                "otel.sdk.exporter.log.exported",
+                &counts.exported_logs,
+                &counts.failed_logs,
+            ),
+        ] {
+            metrics.set(name, &[], read(sent));
+            metrics.set(name, &[("error.type", "rejected")], read(failed));
+        }
         for (signal, counter) in [
             ("spans", &self.inner.dropped_spans),
             ("logs", &self.inner.dropped_logs),

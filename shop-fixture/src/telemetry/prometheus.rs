@@ -66,8 +66,16 @@ fn write_series(
 
 fn exposed_name(definition: &Definition) -> String {
     let mut name = definition.name.replace('.', "_");
-    if definition.unit == "s" && !name.ends_with("_seconds") {
-        name.push_str("_seconds");
+    let unit = match definition.unit {
+        "s" => "_seconds",
+        "By" => "_bytes",
+        _ => "",
+    };
+    if !name.ends_with(unit) {
+        name.push_str(unit);
+    }
+    if definition.shape == Shape::Counter && !name.ends_with("_total") {
+        name.push_str("_total");
     }
     name
 }

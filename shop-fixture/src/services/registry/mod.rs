@@ -66,9 +66,13 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
 async fn sweep(registry: Arc<Registry>) {
     let mut stopping = registry.rt.stopping();
     let interval = registry.rt.clock.scaled(Duration::from_secs(5));
+    let task = registry.rt.tasks.begin("registry_sweep");
     loop {
         tokio::select! {
-            () = tokio::time::sleep(interval) => registry.change(|table, now| table.sweep(now)),
+            () = tokio::time::sleep(interval) => {
+                registry.change(|table, now| table.sweep(now));
+                task.tick();
+            }
             _ = stopping.changed() => return,
         }
     }
