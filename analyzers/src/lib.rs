@@ -3,14 +3,19 @@
 //! Everything here is a pure function of evidence and a time window: no clock, no environment, nothing drawn. The same
 //! case gives the same answer on any machine, at any time. Reading a case goes through `evidence` alone.
 
+pub mod callee;
 pub mod engine;
 pub mod evidence;
+pub mod gaps;
+pub mod links;
 pub mod names;
 pub mod quantile;
 pub mod red;
 pub mod reference;
 pub mod registry;
 pub mod rules;
+pub mod settled;
+pub mod skew;
 #[cfg(test)]
 mod testing;
 pub mod tree;

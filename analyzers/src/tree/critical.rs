@@ -2,7 +2,7 @@
 
 use case::Nanos;
 
-use super::{Tree, TreeSpan};
+use super::{Tree, TreeSpan, asynchronous};
 
 /// A stretch of time that the trace spent waiting for one span itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +24,13 @@ struct Frame {
 pub(super) fn critical_path<S: TreeSpan>(tree: &Tree, spans: &[S], root: usize) -> Vec<Segment> {
     // Nothing is looked for before the parent's start: a child may claim to have begun earlier.
     let frame = |span: usize, floor: u64, until: u64| {
-        let mut children = tree.nodes[span].children.clone();
+        let kind = spans[span].kind();
+        let mut children: Vec<usize> = tree.nodes[span]
+            .children
+            .iter()
+            .copied()
+            .filter(|child| !asynchronous(kind, spans[*child].kind()))
+            .collect();
         // Of those that ended together, the one that began last was the one waited for.
         children.sort_by_key(|child| {
             std::cmp::Reverse((spans[*child].end(), spans[*child].start(), *child))

@@ -4,6 +4,7 @@
 //! back. A tree is built all the same, without a span left out, and says what it had to mend.
 
 mod build;
+mod bulk;
 mod critical;
 #[cfg(test)]
 mod tests;
@@ -12,6 +13,7 @@ mod times;
 use case::model::{Span, SpanKind};
 use case::{Nanos, SpanId};
 
+pub use bulk::{NONE, Shapes, shapes};
 pub use critical::Segment;
 
 /// What a tree needs to know of a span.
@@ -50,6 +52,12 @@ impl TreeSpan for Span {
     fn repeats(&self, other: &Self) -> bool {
         self == other
     }
+}
+
+/// Whether nobody waits for a span of this kind under a parent of that kind: work that a message set off goes on while
+/// its sender does other things.
+pub(crate) fn asynchronous(parent: SpanKind, child: SpanKind) -> bool {
+    child == SpanKind::Consumer || parent == SpanKind::Producer && child != SpanKind::Client
 }
 
 /// Something the tree had to mend. Numbers are places in the slice it was built from.
@@ -132,13 +140,37 @@ impl Tree {
         out
     }
 
-    /// What each span spent itself: its duration less the time any of its children ran.
+    /// The span and everything beneath it, parents before their children.
+    pub fn beneath(&self, span: usize) -> Vec<usize> {
+        let mut out = Vec::new();
+        let mut waiting = vec![span];
+        while let Some(at) = waiting.pop() {
+            out.push(at);
+            waiting.extend(self.nodes[at].children.iter().rev());
+        }
+        out
+    }
+
+    /// The spans above a span, the nearest first.
+    pub fn above(&self, span: usize) -> impl Iterator<Item = usize> {
+        std::iter::successors(self.nodes[span].parent, |at| self.nodes[*at].parent)
+    }
+
+    /// Whether the span's parent did not wait for it. Roots wait for nobody.
+    pub fn is_asynchronous<S: TreeSpan>(&self, spans: &[S], span: usize) -> bool {
+        self.nodes[span]
+            .parent
+            .is_some_and(|parent| asynchronous(spans[parent].kind(), spans[span].kind()))
+    }
+
+    /// What each span spent itself: its duration less the time any child it waited for ran.
     pub fn self_times<S: TreeSpan>(&self, spans: &[S]) -> Vec<u64> {
         times::self_times(self, spans)
     }
 
     /// Which span the end of the trace was waiting for, at every moment from the end of `root` back to its start;
-    /// earliest first.
+    /// earliest first. Always into the child that ended last; what ran asynchronously, or beyond its parent's end, is
+    /// outside it.
     pub fn critical_path<S: TreeSpan>(&self, spans: &[S], root: usize) -> Vec<Segment> {
         critical::critical_path(self, spans, root)
     }

@@ -1,6 +1,6 @@
 //! Self times.
 
-use super::{Tree, TreeSpan};
+use super::{Tree, TreeSpan, asynchronous};
 
 pub(super) fn self_times<S: TreeSpan>(tree: &Tree, spans: &[S]) -> Vec<u64> {
     spans
@@ -12,6 +12,9 @@ pub(super) fn self_times<S: TreeSpan>(tree: &Tree, spans: &[S]) -> Vec<u64> {
             let mut covered = 0;
             let mut reached = start;
             for &child in &tree.nodes[i].children {
+                if asynchronous(span.kind(), spans[child].kind()) {
+                    continue;
+                }
                 let from = spans[child].start().0.clamp(reached, end);
                 let until = spans[child].end().0.clamp(from, end);
                 covered += until - from;
