@@ -82,7 +82,7 @@ impl Policy {
 
 #[cfg(test)]
 mod tests {
-    use case::skeleton::SpanRow;
+    use case::model::Span;
 
     use super::*;
 
@@ -106,11 +106,11 @@ mod tests {
     fn the_span_that_ended_last_decides_for_its_trace() {
         let mut table = SpanTable::default();
         for (trace, start, duration) in [(1, 0, 1), (2, 0, 1), (1, 50, 45)] {
-            table.push(SpanRow {
-                trace: case::TraceId([trace; 16]),
-                start,
-                duration,
-                ..SpanRow::default()
+            table.push(&Span {
+                trace_id: case::TraceId([trace; 16]),
+                start: Nanos(start),
+                end: Nanos(start + duration),
+                ..Span::default()
             });
         }
         let policy = Policy {

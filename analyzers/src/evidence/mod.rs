@@ -8,6 +8,7 @@ mod domain;
 pub mod instances;
 pub mod need;
 mod registry;
+pub mod relations;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -83,6 +84,7 @@ macro_rules! domains {
 domains! {
     instances: instances::Instances,
     calls: calls::Calls,
+    relations: relations::Relations,
 
     // registration, resolution, health
 

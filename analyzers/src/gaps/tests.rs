@@ -2,7 +2,6 @@
 
 use case::model::{Attributes, Origin, Resource, Value};
 use case::signal::RegistryEvent;
-use case::skeleton::SpanRow;
 use case::{SpanTable, TraceId};
 
 use super::*;
@@ -68,17 +67,7 @@ fn directory() -> Directory {
         (2, "checkout", "Pay/Charge", SpanKind::Client),
         (3, "payment", "Pay/Charge", SpanKind::Server),
     ] {
-        table.push(SpanRow {
-            trace: TraceId([9; 16]),
-            span_id: SpanId([id; 8]),
-            parent: SpanId([id - 1; 8]),
-            start: u64::from(id),
-            duration: 20 - 2 * u64::from(id),
-            service,
-            name,
-            kind,
-            ..SpanRow::default()
-        });
+        table.push(&span(service, id, id - 1, kind, name));
     }
     let shapes = shapes(&table);
     directory.take_table(&table, &shapes);

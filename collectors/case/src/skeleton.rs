@@ -27,35 +27,7 @@ pub struct SpanTable {
     last: Option<(TraceId, u32)>,
 }
 
-/// One span of a table, for those who make tables from elsewhere than a case.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SpanRow<'a> {
-    pub trace: TraceId,
-    pub span_id: SpanId,
-    pub parent: SpanId,
-    pub start: u64,
-    pub duration: u64,
-    pub service: &'a str,
-    pub name: &'a str,
-    pub kind: SpanKind,
-    pub status: StatusCode,
-}
-
 impl SpanTable {
-    pub fn push(&mut self, row: SpanRow<'_>) {
-        let trace = self.trace(row.trace);
-        self.trace.push(trace);
-        self.span_id.push(row.span_id);
-        self.parent.push(row.parent);
-        self.start.push(row.start);
-        self.duration.push(row.duration);
-        self.service
-            .push(self.services.intern(row.service.as_bytes()));
-        self.name.push(self.names.intern(row.name.as_bytes()));
-        self.kind.push(row.kind.number());
-        self.status.push(row.status.number());
-    }
-
     pub fn len(&self) -> usize {
         self.trace.len()
     }

@@ -1,7 +1,7 @@
 #![allow(clippy::unwrap_used)]
 
 use case::TraceId;
-use case::skeleton::SpanRow;
+use case::model::Span;
 
 use super::*;
 
@@ -25,14 +25,14 @@ fn push(
     start: u64,
     length: u64,
 ) {
-    table.push(SpanRow {
-        trace: TraceId([trace + 1; 16]),
+    table.push(&Span {
+        trace_id: TraceId([trace + 1; 16]),
         span_id: SpanId(id.to_be_bytes()),
-        parent: SpanId(parent.to_be_bytes()),
-        start,
-        duration: length,
+        parent_span_id: SpanId(parent.to_be_bytes()),
+        start: Nanos(start),
+        end: Nanos(start.saturating_add(length)),
         kind: SpanKind::from_number(kind),
-        ..SpanRow::default()
+        ..Span::default()
     });
 }
 
