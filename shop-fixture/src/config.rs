@@ -83,6 +83,10 @@ switch!(
     RateLimit { Keys = "keys", All = "all", Off = "off" }
 );
 switch!(
+    /// Whether the registry goes by heartbeats alone, asks once before an instance expires, or probes all the time.
+    RegistryProbe { Off = "off", Confirm = "confirm", Active = "active" }
+);
+switch!(
     /// Whether a delivery by the bus continues the producer's trace or links to it.
     BusTrace { Link = "link", Child = "child" }
 );
@@ -105,6 +109,7 @@ pub struct ShopConfig {
     pub rate_limit: RateLimit,
     pub bus_trace: BusTrace,
     pub restart: Restart,
+    pub registry_probe: RegistryProbe,
     pub saga_model: String,
     pub blind: bool,
     pub trust_baggage: bool,
@@ -133,6 +138,7 @@ impl ShopConfig {
             rate_limit: RateLimit::Keys,
             bus_trace: BusTrace::Link,
             restart: Restart::OnFailure,
+            registry_probe: RegistryProbe::Off,
             saga_model: "shopflow".to_owned(),
             blind: false,
             trust_baggage: false,

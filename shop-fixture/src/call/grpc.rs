@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::{Attempted, Attempts, CallError, CallOptions, Verdict};
+use super::{Attempted, Attempts, CallError, CallOptions, Verdict, transport_kind};
 use crate::context;
 use crate::discovery::Instance;
 use crate::error::{ApiError, code_text};
@@ -82,7 +82,7 @@ where
                     options.timeout.as_millis()
                 ),
             );
-            Err((CallError::unknown(error), None))
+            Err((CallError::unknown(error).by("timeout"), None))
         }
     };
     let duration = started.elapsed();
@@ -96,7 +96,10 @@ where
         .map_or(Code::Ok, |error| error.api.code);
     span.set("rpc.response.status_code", code_text(code));
     if let Err(error) = &result {
-        span.fail(code_text(code), &error.api.message);
+        span.fail(
+            error.transport.unwrap_or_else(|| code_text(code)),
+            &error.api.message,
+        );
     }
     span.end();
     let labels = [
@@ -202,38 +205,21 @@ fn classify(service: &str, status: &Status) -> (CallError, Option<Part>) {
             part_of(status.metadata()),
         );
     };
-    let refused = io_kind(source).is_some_and(|kind| {
-        matches!(
-            kind,
-            std::io::ErrorKind::ConnectionRefused
-                | std::io::ErrorKind::HostUnreachable
-                | std::io::ErrorKind::NetworkUnreachable
-                | std::io::ErrorKind::AddrNotAvailable
-        )
-    });
+    let kind = transport_kind(source);
+    // Without a connection nothing can have been sent.
+    let refused = matches!(kind, "refused" | "host_unreachable" | "dns");
     if refused {
         let error = ApiError::new(
             Code::Unavailable,
             "CONNECTION_REFUSED",
             format!("{service} refused the connection"),
         );
-        return (CallError::not_sent(error), None);
+        return (CallError::not_sent(error).by(kind), None);
     }
     let error = ApiError::new(
         Code::Unavailable,
         "CONNECTION_LOST",
         format!("the connection to {service} was lost"),
     );
-    (CallError::unknown(error), None)
-}
-
-fn io_kind(error: &(dyn Error + 'static)) -> Option<std::io::ErrorKind> {
-    let mut next = Some(error);
-    while let Some(error) = next {
-        if let Some(io) = error.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
-        }
-        next = error.source();
-    }
-    None
+    (CallError::unknown(error).by(kind), None)
 }

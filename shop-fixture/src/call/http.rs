@@ -7,7 +7,7 @@ use serde_json::Value;
 use tonic::Code;
 
 use super::grpc::outgoing_headers;
-use super::{Attempted, Attempts, CallError, CallOptions, Verdict};
+use super::{Attempted, Attempts, CallError, CallOptions, Verdict, transport_kind};
 use crate::discovery::Instance;
 use crate::error::{ApiError, grpc_of};
 use crate::report::{HTTP_HEADER, Part};
@@ -95,12 +95,14 @@ async fn attempt(
             Code::Unavailable,
             "CONNECTION_REFUSED",
             format!("{} refused the connection", options.service),
-        ))),
-        Ok(Err(_)) => Err(CallError::unknown(ApiError::new(
+        ))
+        .by(transport_kind(&error))),
+        Ok(Err(error)) => Err(CallError::unknown(ApiError::new(
             Code::Unavailable,
             "CONNECTION_LOST",
             format!("the connection to {} was lost", options.service),
-        ))),
+        ))
+        .by(transport_kind(&error))),
         Err(_) => Err(CallError::unknown(ApiError::new(
             Code::DeadlineExceeded,
             "TIMEOUT",
@@ -109,12 +111,14 @@ async fn attempt(
                 options.service,
                 options.timeout.as_millis()
             ),
-        ))),
+        ))
+        .by("timeout")),
     };
     let duration = started.elapsed();
     let (result, part, status) = match outcome {
         Err(error) => {
-            span.fail(&error.api.reason, &error.api.message);
+            let kind = error.transport.unwrap_or(&error.api.reason);
+            span.fail(kind, &error.api.message);
             (Err(error), None, 0)
         }
         Ok((status, headers, body)) => {

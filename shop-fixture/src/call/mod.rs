@@ -3,6 +3,9 @@
 
 pub mod grpc;
 pub mod http;
+mod transport;
+
+pub use transport::transport_kind;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -35,6 +38,8 @@ pub enum Certainty {
 pub struct CallError {
     pub certainty: Certainty,
     pub api: ApiError,
+    /// How the way to the callee failed, if that is what failed.
+    pub transport: Option<&'static str>,
 }
 
 impl CallError {
@@ -43,6 +48,7 @@ impl CallError {
         Self {
             certainty: Certainty::Definite,
             api,
+            transport: None,
         }
     }
 
@@ -51,6 +57,7 @@ impl CallError {
         Self {
             certainty: Certainty::NotSent,
             api,
+            transport: None,
         }
     }
 
@@ -59,6 +66,16 @@ impl CallError {
         Self {
             certainty: Certainty::Unknown,
             api,
+            transport: None,
+        }
+    }
+
+    /// The same, with how the way there failed.
+    #[must_use]
+    pub fn by(self, transport: &'static str) -> Self {
+        Self {
+            transport: Some(transport),
+            ..self
         }
     }
 

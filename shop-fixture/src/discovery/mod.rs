@@ -1,7 +1,10 @@
 //! Owns a caller's view of the registry: the lookup cache with its refresh and stale use, and the choice of an instance.
 //! `register` keeps this instance itself in the registry.
 
+mod lookup;
 pub mod register;
+
+use lookup::fetch;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -11,16 +14,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tonic::Code;
 
-use crate::catalog::{REGISTRY, ServiceSpec};
+use crate::catalog::ServiceSpec;
 use crate::error::ApiError;
-use crate::propagation;
-use crate::resilience::timeouts;
 use crate::runtime::Rt;
-use crate::telemetry::{Attributes, Kind, Span};
+use crate::telemetry::{Attributes, Kind};
 
 const TTL: Duration = Duration::from_secs(30);
 const STALE_LIMIT: Duration = Duration::from_secs(300);
 const SKIP: Duration = Duration::from_secs(10);
+const DEFAULT_PORT: u16 = 80;
+const NOBODY: &str = "NO_HEALTHY_INSTANCES";
+/// Pauses between lookups that find nobody: an instance that starts again needs about as long.
+const EMPTY_PAUSES_MS: &[u64] = &[100, 200, 400, 800, 1_600];
 
 /// A registered instance as lookups answer it; unknown fields are ignored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -49,8 +54,14 @@ impl Instance {
     }
 
     fn of(listed: &Listed) -> Option<Self> {
-        let (host, port) = listed.address.rsplit_once(':')?;
-        let port = port.parse().ok()?;
+        // Whoever registers a host alone is called at the port that the protocol stands for.
+        let (host, port) = match listed.address.rsplit_once(':') {
+            Some((host, port)) => (host, port.parse().ok()?),
+            None => (listed.address.as_str(), DEFAULT_PORT),
+        };
+        if host.is_empty() {
+            return None;
+        }
         // The address is the gRPC port where there is one; HTTP is then told by the metadata.
         let has_grpc = listed
             .metadata
@@ -119,7 +130,7 @@ impl Discovery {
         }
     }
 
-    fn choose(&self, name: &str) -> Option<Instance> {
+    fn choose(&self, name: &str, first: bool) -> Option<Instance> {
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = cache.get_mut(name)?;
@@ -135,6 +146,9 @@ impl Discovery {
         } else {
             fresh
         };
+        if first {
+            return candidates.first().map(|instance| (*instance).clone());
+        }
         if candidates.is_empty() {
             return None;
         }
@@ -147,6 +161,8 @@ impl Discovery {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .get(name)
+            // That nobody was there a moment ago is not worth remembering.
+            .filter(|entry| !entry.listed.is_empty())
             .map(|entry| entry.fetched.elapsed())
     }
 
@@ -207,17 +223,46 @@ impl Discovery {
     }
 }
 
-/// The instance that the next call to a service goes to.
+/// The instance that the next call to a service goes to. An empty answer is asked for again a few times.
 pub async fn pick(rt: &Rt, name: &str) -> Result<Instance, ApiError> {
+    for pause in empty_pauses(rt, name) {
+        match find(rt, name).await {
+            Err(error) if error.reason == NOBODY => {}
+            found => return found,
+        }
+        tokio::time::sleep(pause).await;
+    }
+    find(rt, name).await
+}
+
+/// The instance that a call would go to now, without waiting for one to appear.
+pub async fn find(rt: &Rt, name: &str) -> Result<Instance, ApiError> {
     make_fresh(rt, name).await?;
-    rt.discovery.choose(name).ok_or_else(|| {
+    let first = rt.faults.about("pick_first", name).is_some();
+    rt.discovery.choose(name, first).ok_or_else(|| {
         ApiError::new(
             Code::Unavailable,
-            "NO_HEALTHY_INSTANCES",
+            NOBODY,
             format!("no healthy instance of {name} is known"),
         )
         .retry_after(1)
     })
+}
+
+fn empty_pauses(rt: &Rt, name: &str) -> Vec<Duration> {
+    let (count, every) = match rt.faults.about("lookup_hasty", name) {
+        None => {
+            return EMPTY_PAUSES_MS
+                .iter()
+                .map(|ms| Duration::from_millis(*ms))
+                .collect();
+        }
+        Some(params) => (
+            params["retries"].as_u64().unwrap_or(0).min(20),
+            params["pause_ms"].as_u64().unwrap_or(15),
+        ),
+    };
+    (0..count).map(|_| Duration::from_millis(every)).collect()
 }
 
 /// Whether a lookup finds anything, for readiness.
@@ -247,7 +292,7 @@ async fn make_fresh(rt: &Rt, name: &str) -> Result<(), ApiError> {
             span.set("shop.registry.instances", listed.len());
             if listed.is_empty() {
                 span.fail(
-                    "NO_HEALTHY_INSTANCES",
+                    NOBODY,
                     "the registry lists no usable instance",
                 );
             }
@@ -276,56 +321,6 @@ async fn make_fresh(rt: &Rt, name: &str) -> Result<(), ApiError> {
             }
         },
     }
-}
-
-async fn fetch(rt: &Rt, name: &str, parent: Option<&Span>) -> Result<Vec<Listed>, String> {
-    let url = format!("{}/services/{name}", rt.discovery.registry);
-    let mut request = rt.connections.http.get(&url).timeout(timeouts::REGISTRY);
-    let span = parent.map(|parent| {
-        let span = rt
-            .telemetry
-            .child_of(parent.context(), "GET /services/{name}", Kind::Client);
-        span.set("http.request.method", "GET");
-        span.set("url.template", "/services/{name}");
-        span.set("url.full", &url);
-        span
-    });
-    if let Some(span) = &span {
-        let mut headers = http::HeaderMap::new();
-        propagation::inject(
-            &mut headers,
-            span.context(),
-            &propagation::Baggage::default(),
-        );
-        request = request.headers(headers);
-    }
-    rt.resilience
-        .admit(rt, REGISTRY)
-        .map_err(|error| error.message)?;
-    let outcome = async {
-        if crate::faults::is_cut_off(rt, REGISTRY) {
-            tokio::time::sleep(timeouts::REGISTRY).await;
-            return Err("timed out".to_owned());
-        }
-        let response = request.send().await.map_err(|error| error.to_string())?;
-        let status = response.status().as_u16();
-        if let Some(span) = &span {
-            span.set("http.response.status_code", status);
-        }
-        if status != 200 {
-            return Err(format!("the registry answered {status}"));
-        }
-        response
-            .json::<Vec<Listed>>()
-            .await
-            .map_err(|error| error.to_string())
-    }
-    .await;
-    rt.resilience.record(rt, REGISTRY, outcome.is_err());
-    if let (Some(span), Err(error)) = (&span, &outcome) {
-        span.fail("REGISTRY_UNAVAILABLE", error);
-    }
-    outcome
 }
 
 /// Keeps the names fresh that were used since they were last looked up.
@@ -387,7 +382,9 @@ mod tests {
         assert_eq!((both.port, both.http_port), (9200, 8200));
         let http = Instance::of(&listed("a", "127.0.0.1:8111", "")).unwrap();
         assert_eq!((http.port, http.http_port), (8111, 8111));
-        assert_eq!(Instance::of(&listed("a", "nowhere", "")), None);
+        let portless = Instance::of(&listed("a", "somewhere", "")).unwrap();
+        assert_eq!((portless.host.as_str(), portless.port), ("somewhere", 80));
+        assert_eq!(Instance::of(&listed("a", ":1", "")), None);
     }
 
     #[test]
@@ -401,7 +398,7 @@ mod tests {
             ],
         );
         let mut ids: Vec<String> = (0..4)
-            .map(|_| discovery.choose("payment").unwrap().id)
+            .map(|_| discovery.choose("payment", false).unwrap().id)
             .collect();
         ids.sort();
         assert_eq!(ids, ["a", "a", "b", "b"]);
@@ -411,13 +408,14 @@ mod tests {
             .lock()
             .unwrap()
             .insert("a".to_owned(), soon);
-        assert!((0..3).all(|_| discovery.choose("payment").unwrap().id == "b"));
+        assert!((0..3).all(|_| discovery.choose("payment", false).unwrap().id == "b"));
         discovery
             .skipped
             .lock()
             .unwrap()
             .insert("b".to_owned(), soon);
-        assert!(discovery.choose("payment").is_some());
-        assert!(discovery.choose("shipping").is_none());
+        assert_eq!(discovery.choose("payment", true).unwrap().id, "a");
+        assert!(discovery.choose("payment", false).is_some());
+        assert!(discovery.choose("shipping", false).is_none());
     }
 }

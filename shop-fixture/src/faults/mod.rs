@@ -234,6 +234,13 @@ impl Faults {
             .collect()
     }
 
+    /// The same, if it is about this other service: a fault that names none in `service` is about all of them.
+    #[must_use]
+    pub fn about(&self, kind: &str, service: &str) -> Option<Value> {
+        self.find(kind)
+            .filter(|params| params["service"].as_str().is_none_or(|named| named == service))
+    }
+
     #[must_use]
     pub fn is_on(&self, kind: &str) -> bool {
         self.find(kind).is_some()

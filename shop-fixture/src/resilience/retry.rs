@@ -110,6 +110,7 @@ mod tests {
         CallError {
             certainty,
             api: ApiError::new(code, "X", "x"),
+            transport: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use shop_fixture::config::{
     BusTrace, DEFAULT_OTLP_ENDPOINT, Latency, Noise, Ports, Profile, Publish, RateLimit,
-    Resilience, Restart, ShopConfig,
+    RegistryProbe, Resilience, Restart, ShopConfig,
 };
 use shop_fixture::supervisor::{ServeCommand, Shop, UpOptions, up};
 
@@ -48,6 +48,9 @@ pub struct UpArgs {
     /// Whether an instance that ended abnormally is started again: on-failure, never.
     #[arg(long, value_name = "WHEN", default_value_t)]
     restart: Restart,
+    /// What the registry does beside listening to heartbeats: off, confirm (ask before expiry), active (probe always).
+    #[arg(long, value_name = "HOW", default_value_t)]
+    registry_probe: RegistryProbe,
     /// Divide registry and retry intervals by this.
     #[arg(long, value_name = "FACTOR", default_value_t = 1.0)]
     time_scale: f64,
@@ -92,6 +95,7 @@ impl UpArgs {
             rate_limit: self.rate_limit,
             bus_trace: self.bus_trace,
             restart: self.restart,
+            registry_probe: self.registry_probe,
             saga_model: self.saga_model.clone(),
             blind: self.blind,
             trust_baggage: self.trust_baggage,

@@ -1,5 +1,6 @@
 //! Owns the registry service: its HTTP interface, the sweep, and the event log on disk.
 
+mod probe;
 pub mod table;
 
 use std::io::Write;
@@ -54,8 +55,12 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         log: Mutex::new(log),
         seq,
     });
-    registry.change(|_, _| ());
-    let background = vec![super::background(sweep(Arc::clone(&registry)))];
+    let probing = probe::timing(&registry);
+    registry.change(|table, _| table.set_probe(probing));
+    let background = vec![
+        super::background(sweep(Arc::clone(&registry))),
+        super::background(probe::watch(Arc::clone(&registry))),
+    ];
     Ok(Served {
         grpc: None,
         http: Some(router(&registry).merge(admin::health(rt))),

@@ -15,6 +15,17 @@ pub struct Timing {
     pub expire: u64,
     pub sweep: u64,
     pub drain: u64,
+    /// How the registry looks at instances itself; `None` if it goes by heartbeats alone.
+    pub probe: Option<ProbeTiming>,
+}
+
+/// When a probe is made and when it counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProbeTiming {
+    pub interval: u64,
+    pub timeout: u64,
+    /// Failures in a row after which an instance is unhealthy.
+    pub failures: u32,
 }
 
 impl Timing {
@@ -27,20 +38,27 @@ impl Timing {
             expire: seconds(45.0),
             sweep: seconds(5.0),
             drain: seconds(30.0),
+            probe: None,
         }
     }
 
     #[must_use]
     pub fn to_json(self) -> Value {
         let millis = |nanos: u64| nanos / 1_000_000;
-        json!({
+        let mut config = json!({
             "heartbeat_interval_ms": millis(self.heartbeat),
             "suspect_after_ms": millis(self.suspect),
             "expire_after_ms": millis(self.expire),
             "sweep_interval_ms": millis(self.sweep),
             "draining_after_expiry_ms": millis(self.drain),
-            "probe": "off",
-        })
+            "probe": if self.probe.is_some() { "active" } else { "off" },
+        });
+        if let Some(probe) = self.probe {
+            config["probe_interval_ms"] = millis(probe.interval).into();
+            config["probe_timeout_ms"] = millis(probe.timeout).into();
+            config["probe_failures"] = probe.failures.into();
+        }
+        config
     }
 }
 
@@ -87,7 +105,9 @@ impl State {
 pub struct Registration {
     pub id: String,
     pub name: String,
+    #[serde(default)]
     pub address: String,
+    #[serde(default)]
     pub health_path: String,
     #[serde(default)]
     pub status: Option<String>,
@@ -108,6 +128,10 @@ pub struct Instance {
     pub metadata: BTreeMap<String, String>,
     drain_until: Option<u64>,
     missed_reported: bool,
+    /// Probes that failed in a row.
+    failed_probes: u32,
+    /// Unhealthy because of probes: its own word in a heartbeat does not change that.
+    probed_down: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -201,11 +225,17 @@ impl Table {
             "registered"
         };
         let reason = known.map(|old| format!("was {} at {}", old.name, old.address));
-        let warnings = REQUIRED_METADATA
+        let mut warnings: Vec<String> = REQUIRED_METADATA
             .iter()
             .filter(|key| !registration.metadata.contains_key(**key))
             .map(|key| format!("metadata '{key}' is missing"))
             .collect();
+        if !registration.address.contains(':') {
+            warnings.push("address names no port".to_owned());
+        }
+        if !registration.health_path.starts_with('/') {
+            warnings.push("health_path does not begin with /".to_owned());
+        }
         let mut instance = Instance {
             id: registration.id,
             name: registration.name,
@@ -222,6 +252,8 @@ impl Table {
             metadata: registration.metadata,
             drain_until: None,
             missed_reported: false,
+            failed_probes: 0,
+            probed_down: false,
         };
         instance.seq = self.note(now, kind, Some(&instance), reason);
         self.instances.insert(instance.id.clone(), instance.clone());
@@ -235,7 +267,10 @@ impl Table {
         };
         instance.last_seen = now;
         instance.missed_reported = false;
-        let state = claimed.unwrap_or(State::Healthy);
+        let mut state = claimed.unwrap_or(State::Healthy);
+        if instance.probed_down && matches!(state, State::Healthy | State::Degraded) {
+            state = State::Unhealthy;
+        }
         if instance.state == state {
             return true;
         }
@@ -250,6 +285,60 @@ impl Table {
             Some(format!("{was} to {}", state.as_str())),
         );
         true
+    }
+
+    /// Takes what a probe of an instance found; enough failures in a row make it unhealthy, one success ends that.
+    pub fn probed(&mut self, now: u64, id: &str, found: Result<(), String>) {
+        let Some(timing) = self.timing.probe else {
+            return;
+        };
+        let Some(instance) = self.instances.get_mut(id) else {
+            return;
+        };
+        let reason = match found {
+            Ok(()) => {
+                instance.failed_probes = 0;
+                if !std::mem::take(&mut instance.probed_down)
+                    || instance.state != State::Unhealthy
+                {
+                    return;
+                }
+                instance.state = State::Healthy;
+                "unhealthy to healthy: a probe succeeded".to_owned()
+            }
+            Err(why) => {
+                instance.failed_probes = instance.failed_probes.saturating_add(1);
+                let usable = matches!(
+                    instance.state,
+                    State::Healthy | State::Degraded | State::Suspect
+                );
+                if instance.failed_probes < timing.failures || !usable {
+                    return;
+                }
+                let was = instance.state.as_str();
+                instance.state = State::Unhealthy;
+                instance.probed_down = true;
+                format!(
+                    "{was} to unhealthy: {} probes failed, the last one {why}",
+                    instance.failed_probes
+                )
+            }
+        };
+        let instance = instance.clone();
+        self.note(now, "status_changed", Some(&instance), Some(reason));
+    }
+
+    /// A probe before expiry found the instance alive: as good as a heartbeat.
+    pub fn confirm(&mut self, now: u64, id: &str) {
+        if let Some(instance) = self.instances.get_mut(id) {
+            instance.last_seen = now;
+            instance.missed_reported = false;
+        }
+    }
+
+    /// Sets how the registry looks at instances itself.
+    pub fn set_probe(&mut self, probe: Option<ProbeTiming>) {
+        self.timing.probe = probe;
     }
 
     pub fn deregister(&mut self, now: u64, id: &str) -> bool {
@@ -406,21 +495,17 @@ fn check(registration: &Registration) -> Result<(), String> {
     {
         return Err("name must be letters, digits, dashes, dots and underscores".to_owned());
     }
-    let port = registration
-        .address
-        .rsplit_once(':')
-        .and_then(|(host, port)| {
-            if host.is_empty() {
-                None
-            } else {
-                port.parse::<u16>().ok()
-            }
-        });
-    if port.is_none_or(|port| port == 0) {
+    if registration.address.is_empty() {
+        return Err("address is missing".to_owned());
+    }
+    // A host alone is stored: what it is worth is for those who call it to find out.
+    if let Some((host, port)) = registration.address.rsplit_once(':')
+        && (host.is_empty() || port.parse::<u16>().map_or(true, |port| port == 0))
+    {
         return Err("address must be host:port".to_owned());
     }
-    if !registration.health_path.starts_with('/') {
-        return Err("health_path must begin with /".to_owned());
+    if registration.health_path.is_empty() {
+        return Err("health_path is missing".to_owned());
     }
     if let Some(status) = &registration.status
         && State::claimed(status).is_none()

@@ -122,9 +122,9 @@ fn malformed_registrations_are_refused() {
     let breaks: [fn(&mut Registration); 6] = [
         |registration| registration.id.clear(),
         |registration| registration.name = "pay ment".to_owned(),
-        |registration| registration.address = "nowhere".to_owned(),
+        |registration| registration.address = String::new(),
         |registration| registration.address = "host:0".to_owned(),
-        |registration| registration.health_path = "health".to_owned(),
+        |registration| registration.health_path = String::new(),
         |registration| registration.status = Some("fine".to_owned()),
     ];
     for change in breaks {
