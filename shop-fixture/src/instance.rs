@@ -17,7 +17,7 @@ use crate::ids;
 use crate::runtime::{Rt, Runtime};
 use crate::server::{admin, grpc, http};
 use crate::services;
-use crate::telemetry::{Identity, Telemetry};
+use crate::telemetry::{Attributes, Identity, Telemetry};
 
 /// How long running requests may take to end once the process is to stop.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -97,6 +97,11 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
     faults::switch_on_at_start(&rt, &label)?;
     let served = services::start(&rt)?;
     faults::effects::begin_all(&rt);
+    rt.telemetry.info(
+        "service.listening",
+        "listening for requests",
+        Attributes::new().with("address", discovery::own_address(spec, &rt.ports)),
+    );
     let mut tasks = Vec::new();
     tasks.push(tokio::spawn(http::serve(
         Some(Arc::clone(&rt)),

@@ -291,10 +291,7 @@ async fn make_fresh(rt: &Rt, name: &str) -> Result<(), ApiError> {
             span.set("shop.registry.cache", "miss");
             span.set("shop.registry.instances", listed.len());
             if listed.is_empty() {
-                span.fail(
-                    NOBODY,
-                    "the registry lists no usable instance",
-                );
+                span.fail(NOBODY, "the registry lists no usable instance");
             }
             rt.discovery.put(name, listed);
             Ok(())

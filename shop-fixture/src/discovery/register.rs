@@ -67,14 +67,14 @@ async fn beat(rt: Rt, lost: Arc<Notify>) {
         tokio::time::sleep(rt.clock.scaled(interval(&rt))).await;
         // The record is read under the lock that a refresh of its metadata takes.
         let _metadata = rt.metadata_lock.lock().await;
-        if rt.faults.is_on("hang") {
+        if rt.faults.is_on("hang") || rt.faults.is_on("skip_register") {
             continue;
         }
         if let Some(delay) = rt.faults.find("heartbeat_delay") {
             let delay = delay["delay_ms"].as_u64().unwrap_or_default();
             tokio::time::sleep(Duration::from_millis(delay)).await;
         }
-        if !heartbeat(&rt).await {
+        if !heartbeat(&rt).await && !rt.faults.is_on("heartbeat_deaf") {
             lost.notify_one();
         }
         task.tick();
@@ -101,6 +101,7 @@ fn record(rt: &Rt) -> Value {
         "grpc_port": port_text(rt.ports.grpc),
         "metrics_port": rt.ports.admin.to_string(),
         "region": "local",
+        "env": "prod",
         "weight": "100",
         "pid": std::process::id().to_string(),
         "instance": rt.ports.instance.to_string(),
@@ -109,33 +110,54 @@ fn record(rt: &Rt) -> Value {
     for (label, value) in rt.spec.labels {
         metadata[*label] = (*value).into();
     }
-    if rt.faults.is_on("missing_metadata")
-        && let Some(metadata) = metadata.as_object_mut()
-    {
-        metadata.remove("version");
-        metadata.remove("track");
-    }
-    let address = match rt.faults.find("wrong_address") {
-        Some(params) => format!(
-            "{}:{}",
-            params["host"].as_str().unwrap_or("127.0.0.1"),
-            // Port 1 is reserved, so nobody listens there.
-            params["port"].as_u64().unwrap_or(1)
-        ),
-        None => own_address(rt.spec, &rt.ports),
-    };
-    let name = match rt.faults.find("wrong_name") {
+    let mut name = match rt.faults.find("wrong_name") {
         Some(params) => params["name"]
             .as_str()
             .map_or_else(|| capitalised(rt.spec.name), str::to_owned),
         None => rt.spec.name.to_owned(),
     };
-    let health_path = if rt.faults.is_on("bad_health_path") {
-        "/healthz-gone"
-    } else {
-        "/health/ready"
+    let mut health_path = "/health/ready".to_owned();
+    if let Some(metadata) = metadata.as_object_mut() {
+        if let Some(params) = rt.faults.find("missing_metadata") {
+            match params["key"].as_str() {
+                Some(key) => drop(metadata.remove(key)),
+                None => metadata.retain(|key, _| key != "version" && key != "track"),
+            }
+        }
+        if rt.faults.is_on("version_in_name") {
+            metadata.remove("version");
+            name.push_str("-v1");
+        }
+        if let Some(params) = rt.faults.find("bad_health_path") {
+            if let Some(path) = params["path"].as_str() {
+                health_path = path.to_owned();
+            }
+            if let Some(port) = params["port"].as_u64() {
+                metadata.insert("health_port".to_owned(), port.to_string().into());
+            }
+        }
+    }
+    let mut record = json!({
+        "id": own_id(rt), "name": name, "address": address(rt), "health_path": health_path, "metadata": metadata,
+    });
+    if let (Some(params), Some(fields)) = (rt.faults.find("bad_record"), record.as_object_mut()) {
+        fields.remove(params["field"].as_str().unwrap_or("address"));
+    }
+    record
+}
+
+fn address(rt: &Rt) -> String {
+    let own = own_address(rt.spec, &rt.ports);
+    let Some(params) = rt.faults.find("wrong_address") else {
+        return own;
     };
-    json!({ "id": own_id(rt), "name": name, "address": address, "health_path": health_path, "metadata": metadata })
+    let host = params["host"].as_str().unwrap_or("127.0.0.1");
+    match params["port"].as_str() {
+        Some("none") => host.to_owned(),
+        Some("own") => format!("{host}:{}", own.rsplit(':').next().unwrap_or("1")),
+        Some(port) => format!("{host}:{port}"),
+        None => format!("{host}:1"),
+    }
 }
 
 fn started_at(rt: &Rt) -> String {
@@ -158,6 +180,9 @@ async fn register(rt: &Rt) -> Value {
     let mut backoff = Duration::from_secs(1);
     loop {
         let record = record(rt);
+        if rt.faults.is_on("skip_register") {
+            return record;
+        }
         match post(rt, "POST", "/register", &record).await {
             Ok((201, body)) => {
                 let warnings = body["warnings"].as_array().map_or(0, Vec::len);
@@ -227,6 +252,13 @@ pub async fn deregister(rt: &Rt) {
 
 /// The id under which it registers: its own, or the one that a fault has it share with another instance.
 fn own_id(rt: &Rt) -> String {
+    if let Some(params) = rt.faults.find("fixed_id") {
+        // As a container would see its port: the same one on every host.
+        return match params["id"].as_str() {
+            Some(id) => id.to_owned(),
+            None => format!("{}-8080", rt.spec.name),
+        };
+    }
     let copied = rt
         .faults
         .find("duplicate_id")
@@ -273,15 +305,22 @@ async fn post(
     span.set("http.request.method", method);
     span.set("url.template", path);
     span.set("url.full", &url);
+    let authority = rt.discovery.registry_url().rsplit("//").next();
+    if let Some((host, port)) = authority.and_then(|authority| authority.rsplit_once(':')) {
+        span.set("server.address", host);
+        if let Ok(port) = port.parse::<u16>() {
+            span.set("server.port", port);
+        }
+    }
     let mut headers = http::HeaderMap::new();
     propagation::inject(&mut headers, span.context(), &Baggage::default());
     let call = async {
         if crate::faults::is_cut_off(rt, crate::catalog::REGISTRY) {
             tokio::time::sleep(timeouts::REGISTRY).await;
-            return Err("timed out".to_owned());
+            return Err(("timeout", "timed out".to_owned()));
         }
-        let method =
-            http::Method::from_bytes(method.as_bytes()).map_err(|error| error.to_string())?;
+        let method = http::Method::from_bytes(method.as_bytes())
+            .map_err(|error| ("invalid_request", error.to_string()))?;
         let request = rt
             .connections
             .http
@@ -289,12 +328,15 @@ async fn post(
             .headers(headers)
             .json(body)
             .timeout(timeouts::REGISTRY);
-        let response = request.send().await.map_err(|error| error.to_string())?;
+        let response = request
+            .send()
+            .await
+            .map_err(|error| (crate::call::transport_kind(&error), error.to_string()))?;
         let status = response.status().as_u16();
         Ok((status, response.json().await.unwrap_or(Value::Null)))
     };
-    let outcome: Result<(u16, Value), String> = in_span(&span, async {
-        let outcome: Result<(u16, Value), String> = call.await;
+    let outcome = in_span(&span, async {
+        let outcome: Result<(u16, Value), (&'static str, String)> = call.await;
         match &outcome {
             Ok((status, _)) => {
                 span.set("http.response.status_code", *status);
@@ -302,10 +344,10 @@ async fn post(
                     span.fail(&status.to_string(), "");
                 }
             }
-            Err(error) => span.fail("CONNECTION_FAILED", error),
+            Err((kind, error)) => span.fail(kind, error),
         }
         outcome
     })
     .await;
-    outcome
+    outcome.map_err(|(_, error)| error)
 }

@@ -237,8 +237,11 @@ impl Faults {
     /// The same, if it is about this other service: a fault that names none in `service` is about all of them.
     #[must_use]
     pub fn about(&self, kind: &str, service: &str) -> Option<Value> {
-        self.find(kind)
-            .filter(|params| params["service"].as_str().is_none_or(|named| named == service))
+        self.find(kind).filter(|params| {
+            params["service"]
+                .as_str()
+                .is_none_or(|named| named == service)
+        })
     }
 
     #[must_use]
@@ -304,7 +307,24 @@ pub fn loses_context(rt: &crate::runtime::Rt, mode: &str) -> bool {
 pub fn is_cut_off(rt: &crate::runtime::Rt, service: &str) -> bool {
     rt.faults
         .find("partition")
-        .is_some_and(|params| params["to"].as_str() == Some(service))
+        .is_some_and(|params| params["to"].as_str() == Some(service) && is_in_turn(rt, &params))
+}
+
+/// Whether a fault that comes and goes by `on_s` and `every_s`, in the shop's time, is there right now.
+#[must_use]
+pub fn is_in_turn(rt: &crate::runtime::Rt, params: &Value) -> bool {
+    let nanos = |name: &str| {
+        let seconds = params[name].as_f64()?;
+        Some(
+            rt.clock
+                .scaled_secs(seconds.clamp(0.0, 86_400.0))
+                .as_nanos() as u64,
+        )
+    };
+    match (nanos("on_s"), nanos("every_s")) {
+        (Some(on), Some(every)) if every > 0 => rt.clock.now() % every < on,
+        _ => true,
+    }
 }
 
 #[cfg(test)]

@@ -59,6 +59,24 @@ async fn starve(rt: Rt, params: Value) {
     }
 }
 
+/// Keeps it busy without a pause while its turn lasts, and leaves it alone in between.
+pub(super) async fn bursts(rt: Rt, params: Value) {
+    const BUSY: Duration = Duration::from_millis(400);
+    while rt.faults.is_on("cpu_bursts") && !rt.is_draining() {
+        if super::is_in_turn(&rt, &params) {
+            let started = Instant::now();
+            let mut waste: u64 = 1;
+            while started.elapsed() < BUSY {
+                waste = crate::rng::mix(waste);
+            }
+            std::hint::black_box(waste);
+            tokio::task::yield_now().await;
+        } else {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
 /// Grows while the fault is on, and gives everything back when it is lifted.
 async fn leak(rt: Rt, params: Value) {
     const MOST: usize = 4 * 1_024 * 1_024 * 1_024;

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::kind::{Form, KindInfo, any, kind, param};
+use super::kind::{Form, KindInfo, any, kind, param, required};
 use crate::catalog::REGISTRY;
 use crate::runtime::Rt;
 
@@ -26,13 +26,28 @@ pub(super) const KINDS: &[KindInfo] = &[
         "Heartbeats come as rarely as the registry's patience lasts: the instance comes and goes.",
     ),
     kind(
+        "heartbeat_deaf",
+        "Does not mind that the registry no longer knows it: goes on with heartbeats that are answered 404.",
+    ),
+    kind("skip_register", "Never registers: serves, and nobody hears of it."),
+    kind(
+        "bad_record",
+        "Registers without a field that the registry insists on, and is refused.",
+    )
+    .takes(&[param("field", Form::OneOf(&["address", "health_path"]), "address")]),
+    kind(
+        "fixed_id",
+        "Registers under an id that says too little to be its own alone.",
+    )
+    .takes(&[any("id", Form::Text)]),
+    kind(
         "wrong_address",
         "Registers under an address where nobody listens: calls to it are refused.",
     )
-    // Port 1 is reserved, so nobody listens there.
+    // Port 1 is reserved, so nobody listens there; `own` is the port it has, `none` leaves it out.
     .takes(&[
         param("host", Form::Text, "127.0.0.1"),
-        param("port", Form::Number, "1"),
+        param("port", Form::Text, "1"),
     ]),
     kind(
         "wrong_name",
@@ -46,11 +61,20 @@ pub(super) const KINDS: &[KindInfo] = &[
     .takes(&[any("copy_from", Form::Text)]),
     kind(
         "bad_health_path",
-        "Registers a health path that does not exist.",
-    ),
+        "Registers a health endpoint that does not exist: another path, or another port.",
+    )
+    .takes(&[
+        param("path", Form::Text, "/healthz-gone"),
+        any("port", Form::Number),
+    ]),
     kind(
         "missing_metadata",
-        "Registers without version and track: filters find nothing.",
+        "Registers without version and track, or without one key: filters find nothing.",
+    )
+    .takes(&[any("key", Form::Text)]),
+    kind(
+        "version_in_name",
+        "Registers with its version at the end of its name, not in the metadata as its peers do.",
     ),
     kind(
         "no_deregister",
@@ -61,6 +85,24 @@ pub(super) const KINDS: &[KindInfo] = &[
         "The registry takes calls and answers none.",
     )
     .only_on(&[REGISTRY]),
+    kind(
+        "keep_dead",
+        "The registry keeps rows of instances that fell silent, and takes no new one under their id meanwhile.",
+    )
+    .only_on(&[REGISTRY])
+    .takes(&[any("for_s", Form::Number)]),
+    kind(
+        "corrupt_rows",
+        "The registry damages the rows of a service as it writes them.",
+    )
+    .only_on(&[REGISTRY])
+    .takes(&[required("service", Form::Text)]),
+    kind(
+        "all_healthy",
+        "The registry hands out every row of a service and calls it healthy, whatever it knows.",
+    )
+    .only_on(&[REGISTRY])
+    .takes(&[any("service", Form::Text)]),
 ];
 
 /// A refresh of the metadata that takes its lock and does not come back.

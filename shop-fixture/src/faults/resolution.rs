@@ -9,9 +9,51 @@ pub(super) const KINDS: &[KindInfo] = &[
     ),
     kind(
         "partition",
-        "Calls from this service to another one run into their timeout.",
+        "Calls from this service to another one run into their timeout, all the time or for a while of every period.",
     )
-    .takes(&[required("to", Form::Text)]),
+    .takes(&[
+        required("to", Form::Text),
+        any("on_s", Form::Number),
+        any("every_s", Form::Number),
+    ]),
+    kind(
+        "registry_dns",
+        "The registry's host name does not resolve for a share of the lookups.",
+    )
+    .takes(&[param("share", Form::Share, "0.2")]),
+    kind(
+        "pick_first",
+        "This caller always takes the first instance that a lookup lists.",
+    )
+    .takes(&[any("service", Form::Text)]),
+    kind(
+        "lookup_filter",
+        "This caller narrows its lookups by a metadata key and value.",
+    )
+    .takes(&[
+        any("service", Form::Text),
+        param("key", Form::Text, "version"),
+        param("value", Form::Text, "1.0.0"),
+    ]),
+    kind(
+        "lookup_hasty",
+        "This caller gives up at once when a lookup lists nobody, or after a few tries within milliseconds.",
+    )
+    .takes(&[
+        any("service", Form::Text),
+        param("retries", Form::Number, "0"),
+        param("pause_ms", Form::Number, "15"),
+    ]),
+    kind(
+        "ignore_health",
+        "This caller asks for every row, whatever its status, and uses them all.",
+    )
+    .takes(&[any("service", Form::Text)]),
+    kind(
+        "port_blocked",
+        "A filter before the service port drops what comes, or cuts it off; the other ports go on.",
+    )
+    .takes(&[param("mode", Form::OneOf(&["drop", "reject"]), "drop")]),
     kind(
         "lost_reply",
         "The effect happens and the answer never arrives: the caller sees a timeout.",

@@ -7,7 +7,7 @@ use http::Method;
 use serde_json::{Value, json};
 
 use super::http::{Class, HttpReply, HttpRequest, Router};
-use super::parse;
+use super::{parse, unhealth};
 use crate::error::ApiError;
 use crate::faults::{DEFAULT_TTL, FaultRequest, Reach, effects};
 use crate::runtime::Rt;
@@ -141,12 +141,13 @@ pub fn health(rt: &Rt) -> Router {
 }
 
 async fn check(rt: &Rt, ready: bool) -> HttpReply {
-    if rt.faults.is_on("health_lies") {
-        return HttpReply::json(200, json!({ "status": "pass", "checks": [] }));
+    if let Some(reply) = unhealth::instead(rt, ready).await {
+        return reply;
     }
     let mut checks = vec![timed("worker", async { Ok(()) }).await];
     if rt.has_store() {
         let store = async {
+            let _connection = unhealth::ping_connection(rt).await?;
             let store = rt.store().map_err(|error| error.message)?;
             store.check().await.map_err(|error| error.to_string())
         };
@@ -169,6 +170,7 @@ async fn check(rt: &Rt, ready: bool) -> HttpReply {
             };
             checks.push(timed(&format!("upstream {upstream}"), resolvable).await);
         }
+        unhealth::add_checks(rt, &mut checks).await;
     }
     let good = checks.iter().all(|check| check["status"] == "pass");
     let status = if good { "pass" } else { "fail" };
@@ -187,7 +189,7 @@ pub(crate) fn flaps(rt: &Rt) -> bool {
     (rt.clock.now() / 1_000_000 / period) % 2 == 1
 }
 
-async fn timed(name: &str, check: impl Future<Output = Result<(), String>>) -> Value {
+pub(super) async fn timed(name: &str, check: impl Future<Output = Result<(), String>>) -> Value {
     let started = Instant::now();
     let outcome = tokio::time::timeout(Duration::from_secs(5), check).await;
     let error = match outcome {

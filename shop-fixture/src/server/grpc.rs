@@ -15,6 +15,7 @@ use tonic::service::Routes;
 use tonic::{Code, Status};
 use tower_service::Service;
 
+use super::filter::Filter;
 use super::{Done, begin, is_server_failure, while_hanging};
 use crate::context::Context;
 use crate::error::{ApiError, code_text};
@@ -23,7 +24,9 @@ use crate::runtime::Rt;
 
 /// Serves until `stop` changes, then lets running requests end.
 pub async fn serve(rt: Rt, listener: TcpListener, routes: Routes, mut stop: watch::Receiver<bool>) {
+    let filter = Filter::before(Some(&rt), &listener);
     loop {
+        filter.until_open(&listener).await;
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -32,9 +35,14 @@ pub async fn serve(rt: Rt, listener: TcpListener, routes: Routes, mut stop: watc
                     continue;
                 }
             },
+            () = filter.changed() => continue,
             () = super::stopped(&mut stop) => return,
         };
+        let Some(stream) = filter.pass(stream) else {
+            continue;
+        };
         tokio::spawn(serve_connection(
+            filter.clone(),
             Arc::clone(&rt),
             stream,
             routes.clone(),
@@ -44,15 +52,20 @@ pub async fn serve(rt: Rt, listener: TcpListener, routes: Routes, mut stop: watc
 }
 
 async fn serve_connection(
+    filter: Filter,
     rt: Rt,
     stream: TcpStream,
     routes: Routes,
     mut stop: watch::Receiver<bool>,
 ) {
     let _ = stream.set_nodelay(true);
+    let before = filter.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (rt, routes) = (Arc::clone(&rt), routes.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(rt, routes, request).await) }
+        let (rt, routes, filter) = (Arc::clone(&rt), routes.clone(), before.clone());
+        async move {
+            filter.swallow().await;
+            Ok::<_, std::convert::Infallible>(answer(rt, routes, request).await)
+        }
     });
     let connection = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
         .max_concurrent_streams(200)
@@ -60,6 +73,7 @@ async fn serve_connection(
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => return,
+        () = filter.cut() => return,
         () = super::stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
+use super::filter::Filter;
 pub use super::router::{Class, Edge, Router};
 use super::router::{Found, Handler, parse_query};
 use super::{Begun, Done, begin, while_hanging};
@@ -131,7 +132,9 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let router = Arc::new(router);
+    let filter = Filter::before(rt.as_ref(), &listener);
     loop {
+        filter.until_open(&listener).await;
         let stream = tokio::select! {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
@@ -141,9 +144,14 @@ pub async fn serve(
                     continue;
                 }
             },
+            () = filter.changed() => continue,
             () = super::stopped(&mut stop) => return,
         };
+        let Some(stream) = filter.pass(stream) else {
+            continue;
+        };
         tokio::spawn(serve_connection(
+            filter.clone(),
             rt.clone(),
             stream,
             Arc::clone(&router),
@@ -153,6 +161,7 @@ pub async fn serve(
 }
 
 async fn serve_connection(
+    filter: Filter,
     rt: Option<Rt>,
     stream: TcpStream,
     router: Arc<Router>,
@@ -160,13 +169,18 @@ async fn serve_connection(
 ) {
     // Small answers must not wait for acknowledgements.
     let _ = stream.set_nodelay(true);
+    let before = filter.clone();
     let peer = stream
         .peer_addr()
         .map(|address| address.ip().to_string())
         .unwrap_or_default();
     let service = service_fn(move |request| {
         let (rt, router, peer) = (rt.clone(), Arc::clone(&router), peer.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(rt, router, peer, request).await) }
+        let filter = before.clone();
+        async move {
+            filter.swallow().await;
+            Ok::<_, std::convert::Infallible>(answer(rt, router, peer, request).await)
+        }
     });
     let connection = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -177,6 +191,7 @@ async fn serve_connection(
     tokio::select! {
         // A connection that breaks concerns its client alone.
         _ = connection.as_mut() => return,
+        () = filter.cut() => return,
         () = super::stopped(&mut stop) => connection.as_mut().graceful_shutdown(),
     }
     let _ = connection.await;

@@ -2,9 +2,11 @@
 //! metrics, the completion log. `http` and `grpc` are the two transports; `admin` is the port for operators.
 
 pub mod admin;
+mod filter;
 pub mod grpc;
 pub mod http;
 pub mod router;
+mod unhealth;
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -107,9 +109,7 @@ impl Begun {
             }
             None => {}
         }
-        if rt.faults.is_on("health_lies") {
-            return Err(ApiError::internal("the request failed"));
-        }
+        self.fail_by_fault(rt).await?;
         if let Some(error) = self.effects.error
             && self.rng.chance(error.probability)
         {
@@ -124,6 +124,25 @@ impl Begun {
             && self.rng.chance(rt.spec.noise)
         {
             return Err(ApiError::internal("the request failed"));
+        }
+        Ok(())
+    }
+
+    async fn fail_by_fault(&self, rt: &Rt) -> Result<(), ApiError> {
+        let faults = &rt.faults;
+        if faults.is_on("health_lies") || faults.is_on("unwell") {
+            return Err(ApiError::internal("the request failed"));
+        }
+        let mut changes = faults.changes();
+        while faults.is_on("workers_stuck") && changes.changed().await.is_ok() {}
+        if let Some(params) = faults.find("overload")
+            && rt.in_flight() > params["limit"].as_i64().unwrap_or(20)
+        {
+            return Err(ApiError::new(
+                Code::Unavailable,
+                "OVERLOADED",
+                "too many requests are under way",
+            ));
         }
         Ok(())
     }

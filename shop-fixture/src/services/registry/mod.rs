@@ -19,7 +19,8 @@ use crate::error::{ApiError, ShopError};
 use crate::runtime::Rt;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
 use crate::server::{admin, parse};
-use table::{Event, Instance, Registration, State, Table, Timing};
+use crate::telemetry::Attributes;
+use table::{Disorder, Event, Instance, Registration, State, Table, Timing};
 
 const LONG_POLL: Duration = Duration::from_secs(30);
 
@@ -75,11 +76,31 @@ async fn sweep(registry: Arc<Registry>) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(interval) => {
-                registry.change(|table, now| table.sweep(now));
+                let disorder = disorder(&registry);
+                registry.change(|table, now| {
+                    table.set_disorder(disorder);
+                    table.sweep(now);
+                });
                 task.tick();
             }
             _ = stopping.changed() => return,
         }
+    }
+}
+
+/// What faults do to the table, now.
+fn disorder(registry: &Registry) -> Disorder {
+    let rt = &registry.rt;
+    Disorder {
+        keep_dead: rt.faults.find("keep_dead").map(|params| {
+            params["for_s"]
+                .as_f64()
+                .map(|seconds| rt.clock.scaled_secs(seconds.min(86_400.0)).as_nanos() as u64)
+        }),
+        corrupt: rt
+            .faults
+            .find("corrupt_rows")
+            .and_then(|params| params["service"].as_str().map(str::to_owned)),
     }
 }
 
@@ -267,9 +288,28 @@ fn router(registry: &Arc<Registry>) -> Router {
 
 fn register(registry: &Registry, request: &HttpRequest) -> Result<HttpReply, ApiError> {
     let registration: Registration = parse(&request.body)?;
+    let (id, name) = (registration.id.clone(), registration.name.clone());
+    let disorder = disorder(registry);
     let (instance, warnings) = registry
-        .change(|table, now| table.register(now, registration))
-        .map_err(ApiError::invalid)?;
+        .change(|table, now| {
+            table.set_disorder(disorder);
+            table.register(now, registration)
+        })
+        .map_err(|why| {
+            registry.rt.telemetry.warn(
+                "registry.refused",
+                "a registration was refused",
+                Attributes::new()
+                    .with("instance_id", &id)
+                    .with("name", &name)
+                    .with("error.details", &why),
+            );
+            if why.starts_with("id is") {
+                ApiError::new(Code::AlreadyExists, "INSTANCE_EXISTS", why)
+            } else {
+                ApiError::invalid(why)
+            }
+        })?;
     let mut record = instance.to_json(registry.rt.clock.now());
     if !warnings.is_empty() {
         record["warnings"] = json!(warnings);
@@ -316,7 +356,7 @@ fn deregister(registry: &Registry, id: &str) -> Result<HttpReply, ApiError> {
 /// Records of one service or of all; `status=all`, `version=` and `track=` widen and narrow.
 fn list(registry: &Registry, name: Option<&str>, request: &HttpRequest) -> Value {
     let wanted = |instance: &Instance| {
-        ["version", "track"].iter().all(|key| {
+        ["version", "track", "env"].iter().all(|key| {
             request.query(key).is_none_or(|value| {
                 instance
                     .metadata
@@ -327,7 +367,9 @@ fn list(registry: &Registry, name: Option<&str>, request: &HttpRequest) -> Value
     };
     let everything = request.query("status") == Some("all");
     registry.read(|table, now| {
-        let records: Vec<&Instance> = match (name, everything) {
+        let lying =
+            name.is_some_and(|name| registry.rt.faults.about("all_healthy", name).is_some());
+        let records: Vec<&Instance> = match (name, everything || lying) {
             (Some(name), true) => table
                 .all()
                 .filter(|instance| instance.name == name)
@@ -343,7 +385,14 @@ fn list(registry: &Registry, name: Option<&str>, request: &HttpRequest) -> Value
         records
             .into_iter()
             .filter(|instance| wanted(instance))
-            .map(|instance| instance.to_json(now))
+            .map(|instance| {
+                let mut record = instance.to_json(now);
+                if lying {
+                    record["status"] = "healthy".into();
+                    record["health"] = "healthy".into();
+                }
+                record
+            })
             .collect()
     })
 }

@@ -65,8 +65,7 @@ pub(super) async fn watch(registry: Arc<Registry>) {
                 .filter(|instance| instance.name != rt.spec.name)
                 .filter(|instance| {
                     // Only those about to expire have to confirm that they live.
-                    probe.is_some()
-                        || now.saturating_sub(instance.last_seen) + margin >= expire
+                    probe.is_some() || now.saturating_sub(instance.last_seen) + margin >= expire
                 })
                 .cloned()
                 .collect()

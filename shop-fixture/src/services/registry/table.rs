@@ -162,8 +162,18 @@ const REQUIRED_METADATA: &[&str] = &[
 const MAX_EVENTS: usize = 20_000;
 const MAX_INSTANCES: usize = 10_000;
 
+/// What is wrong with the table's own work.
+#[derive(Debug, Clone, Default)]
+pub struct Disorder {
+    /// Silent instances are kept, for ever or for so many nanoseconds, and block new ones of their id.
+    pub keep_dead: Option<Option<u64>>,
+    /// Rows of this service are damaged when they are written.
+    pub corrupt: Option<String>,
+}
+
 pub struct Table {
     timing: Timing,
+    disorder: Disorder,
     instances: BTreeMap<String, Instance>,
     events: Vec<Event>,
     seq: u64,
@@ -176,6 +186,7 @@ impl Table {
     pub fn new(timing: Timing) -> Self {
         Self {
             timing,
+            disorder: Disorder::default(),
             instances: BTreeMap::new(),
             events: Vec::new(),
             seq: 0,
@@ -214,6 +225,11 @@ impl Table {
     ) -> Result<(Instance, Vec<String>), String> {
         check(&registration)?;
         let known = self.instances.get(&registration.id);
+        if self.disorder.keep_dead.is_some()
+            && known.is_some_and(|known| now.saturating_sub(known.last_seen) >= self.timing.expire)
+        {
+            return Err("id is still listed".to_owned());
+        }
         if known.is_none() && self.instances.len() >= MAX_INSTANCES {
             return Err(format!(
                 "the registry holds no more than {MAX_INSTANCES} instances"
@@ -256,7 +272,15 @@ impl Table {
             probed_down: false,
         };
         instance.seq = self.note(now, kind, Some(&instance), reason);
-        self.instances.insert(instance.id.clone(), instance.clone());
+        let mut row = instance.clone();
+        if self.disorder.corrupt.as_deref() == Some(row.name.as_str()) {
+            // A letter in the middle is lost.
+            let middle = row.name.len() / 2;
+            if row.name.is_char_boundary(middle) && row.name.is_char_boundary(middle + 1) {
+                row.name.remove(middle);
+            }
+        }
+        self.instances.insert(row.id.clone(), row);
         Ok((instance, warnings))
     }
 
@@ -298,8 +322,7 @@ impl Table {
         let reason = match found {
             Ok(()) => {
                 instance.failed_probes = 0;
-                if !std::mem::take(&mut instance.probed_down)
-                    || instance.state != State::Unhealthy
+                if !std::mem::take(&mut instance.probed_down) || instance.state != State::Unhealthy
                 {
                     return;
                 }
@@ -334,6 +357,10 @@ impl Table {
             instance.last_seen = now;
             instance.missed_reported = false;
         }
+    }
+
+    pub fn set_disorder(&mut self, disorder: Disorder) {
+        self.disorder = disorder;
     }
 
     /// Sets how the registry looks at instances itself.
@@ -384,7 +411,24 @@ impl Table {
             let Some(instance) = self.instances.get_mut(&id) else {
                 continue;
             };
-            if age >= self.timing.expire {
+            if age >= self.timing.expire
+                && let Some(kept) = self.disorder.keep_dead
+            {
+                let gone = instance.clone();
+                if kept.is_some_and(|kept| age >= kept) {
+                    self.instances.remove(&id);
+                    let why = format!("cleaned up {} ms after its last heartbeat", age / 1_000_000);
+                    self.note(now, "removed", Some(&gone), Some(why));
+                } else if instance.state != State::Unhealthy {
+                    let was = instance.state.as_str();
+                    instance.state = State::Unhealthy;
+                    let why = format!(
+                        "{was} to unhealthy: no heartbeat for {} ms",
+                        age / 1_000_000
+                    );
+                    self.note(now, "status_changed", Some(&gone), Some(why));
+                }
+            } else if age >= self.timing.expire {
                 instance.state = State::Draining;
                 instance.drain_until = Some(now + self.timing.drain);
                 let seen = instance.clone();
