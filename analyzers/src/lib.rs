@@ -14,6 +14,7 @@ pub mod red;
 pub mod reference;
 pub mod registry;
 pub mod rules;
+pub mod saga;
 pub mod settled;
 pub mod skew;
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub mod instances;
 pub mod need;
 mod registry;
 pub mod relations;
+pub mod sagas;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -91,6 +92,7 @@ domains! {
     // propagation, relations of spans, logs
 
     // sagas, compensation, recovery
+    sagas: sagas::Sagas,
 
 }
 
