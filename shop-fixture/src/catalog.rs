@@ -1,7 +1,7 @@
 //! Owns the table of services: names, numbers, namespaces, protocols, base latencies, instance counts and what is needed
 //! before a service may call itself ready. Leaves everything that happens at run time to the services themselves.
 
-use crate::config::Profile;
+use crate::config::{Profile, ShopConfig};
 
 /// One row of the service table.
 #[derive(Debug)]
@@ -232,8 +232,9 @@ impl ServiceSpec {
     }
 
     #[must_use]
-    pub fn instance_count(&self, profile: Profile) -> u16 {
-        match profile {
+    pub fn instance_count(&self, config: &ShopConfig) -> u16 {
+        match config.profile {
+            _ if self.name == REGISTRY => config.registry_nodes,
             Profile::Tiny => 1,
             Profile::Default => self.instances.default,
             Profile::Full => self.instances.full,

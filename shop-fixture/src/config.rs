@@ -87,6 +87,10 @@ switch!(
     RegistryProbe { Off = "off", Confirm = "confirm", Active = "active" }
 );
 switch!(
+    /// Whether the registry takes changes from callers that show no token.
+    RegistryAuth { Open = "open", Required = "required" }
+);
+switch!(
     /// Whether a delivery by the bus continues the producer's trace or links to it.
     BusTrace { Link = "link", Child = "child" }
 );
@@ -94,6 +98,9 @@ switch!(
     /// Whether the supervisor starts an instance again that ended abnormally.
     Restart { OnFailure = "on-failure", Never = "never" }
 );
+
+/// Every change goes from each registry node to each other one.
+const MAX_REGISTRY_NODES: u16 = 5;
 
 /// Every switch of one run; what `shop up` was told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -114,6 +121,11 @@ pub struct ShopConfig {
     pub blind: bool,
     pub trust_baggage: bool,
     pub demo_get: bool,
+    pub registry_auth: RegistryAuth,
+    /// How many registry nodes run, each with the whole table.
+    pub registry_nodes: u16,
+    /// What the tokens for the registry are sealed with; made anew for every run.
+    pub registry_secret: String,
     pub seed: u64,
     pub time_scale: f64,
     /// Where telemetry goes; `None` keeps it in the local log files alone.
@@ -143,6 +155,9 @@ impl ShopConfig {
             blind: false,
             trust_baggage: false,
             demo_get: true,
+            registry_auth: RegistryAuth::Open,
+            registry_nodes: 1,
+            registry_secret: crate::ids::uuid(),
             seed: 0,
             time_scale: 1.0,
             otlp_endpoint: Some(DEFAULT_OTLP_ENDPOINT.to_owned()),
@@ -163,6 +178,13 @@ impl ShopConfig {
                 option: "saga-model",
                 value: self.saga_model.clone(),
                 allowed: crate::saga::models::SHOPFLOW.to_owned(),
+            });
+        }
+        if !(1..=MAX_REGISTRY_NODES).contains(&self.registry_nodes) {
+            return Err(ShopError::Option {
+                option: "registry-nodes",
+                value: self.registry_nodes.to_string(),
+                allowed: format!("1 to {MAX_REGISTRY_NODES}"),
             });
         }
         if let Some(endpoint) = &self.otlp_endpoint
@@ -209,6 +231,9 @@ pub struct PortsFile {
     pub supervisor: String,
     pub gateway: Option<String>,
     pub registry: Option<String>,
+    /// Every registry node, the first one included.
+    #[serde(default)]
+    pub registries: Vec<String>,
     pub instances: Vec<InstancePorts>,
 }
 

@@ -86,13 +86,17 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
     let host = hostname();
     let own_port = if spec.grpc { ports.grpc } else { ports.http }.unwrap_or(ports.admin);
     ports.id = format!("{}-{host}-{own_port}-{}", spec.name, ids::uuid());
-    let registry = match (spec.name, ports.http) {
-        (REGISTRY, Some(port)) => format!("http://127.0.0.1:{port}"),
-        _ => PortsFile::load(&options.run_dir)?
-            .registry
-            .ok_or_else(|| ShopError::Internal("ports.json names no registry yet".to_owned()))?,
+    let registries = match (spec.name, ports.http) {
+        // A node tells itself, and the others by replication.
+        (REGISTRY, Some(port)) => vec![format!("http://127.0.0.1:{port}")],
+        _ => PortsFile::load(&options.run_dir)?.registries,
     };
-    let rt = runtime_of(&options, config, spec, ports, host, registry)?;
+    if registries.is_empty() {
+        return Err(ShopError::Internal(
+            "ports.json names no registry yet".to_owned(),
+        ));
+    }
+    let rt = runtime_of(&options, config, spec, ports, host, registries)?;
     let label = rt.telemetry.identity().label.clone();
     faults::switch_on_at_start(&rt, &label)?;
     let served = services::start(&rt)?;
@@ -158,7 +162,7 @@ fn runtime_of(
     spec: &'static ServiceSpec,
     ports: InstancePorts,
     host: String,
-    registry: String,
+    registries: Vec<String>,
 ) -> Result<Rt, ShopError> {
     let clock = Arc::new(Clock::new(config.time_scale));
     let label = format!("{}-{}", spec.name, options.instance);
@@ -181,7 +185,7 @@ fn runtime_of(
         Some(&config.log_path(&label)),
     )?;
     Ok(Runtime::new(
-        config, spec, ports, clock, telemetry, registry,
+        config, spec, ports, clock, telemetry, registries,
     ))
 }
 
@@ -224,18 +228,24 @@ async fn become_ready(rt: &Rt, options: &ServeOptions) -> Result<End, ShopError>
 }
 
 async fn is_listed(rt: &Rt) -> bool {
-    let url = format!("{}/registry/snapshot", rt.discovery.registry_url());
-    let Ok(response) = rt.connections.http.get(url).send().await else {
-        return false;
-    };
-    let Ok(snapshot) = response.json::<serde_json::Value>().await else {
-        return false;
-    };
-    snapshot["instances"].as_array().is_some_and(|instances| {
-        instances
-            .iter()
-            .any(|instance| instance["id"] == rt.instance_id())
-    })
+    for node in rt.discovery.nodes.for_telling(rt) {
+        let url = format!("{}/registry/snapshot", node.url);
+        let Ok(response) = rt.connections.http.get(url).send().await else {
+            continue;
+        };
+        let Ok(snapshot) = response.json::<serde_json::Value>().await else {
+            continue;
+        };
+        let listed = snapshot["instances"].as_array().is_some_and(|instances| {
+            instances
+                .iter()
+                .any(|instance| instance["id"] == rt.instance_id())
+        });
+        if listed {
+            return true;
+        }
+    }
+    false
 }
 
 async fn tell(rt: &Rt, supervisor: &str) {

@@ -11,7 +11,7 @@ use crate::call::Connections;
 use crate::catalog::ServiceSpec;
 use crate::clock::Clock;
 use crate::config::{InstancePorts, ShopConfig};
-use crate::discovery::Discovery;
+use crate::discovery::{Discovery, Nodes};
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::resilience::Resilience;
@@ -60,12 +60,15 @@ impl Runtime {
         ports: InstancePorts,
         clock: Arc<Clock>,
         telemetry: Telemetry,
-        registry: String,
+        registries: Vec<String>,
     ) -> Rt {
         let rt = Arc::new(Self {
             tasks: Tasks::default(),
             metadata_lock: tokio::sync::Mutex::new(()),
-            discovery: Discovery::new(registry),
+            discovery: Discovery::new(Nodes::new(
+                registries,
+                usize::from(spec.number + ports.instance),
+            )),
             connections: Connections::new(),
             resilience: Resilience::new(),
             faults: Faults::new(),

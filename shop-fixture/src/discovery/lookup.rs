@@ -1,6 +1,7 @@
-//! Owns one question to the registry: who serves a name. Its span says which node was asked and, if it failed, how.
+//! Owns questions to the registry: who serves a name. Each span says which node was asked and, if it failed, how.
 
 use super::Listed;
+use super::nodes::{self, Node};
 use crate::catalog::REGISTRY;
 use crate::propagation::{self, Baggage};
 use crate::resilience::timeouts;
@@ -10,13 +11,34 @@ use crate::telemetry::{Kind, Span};
 
 const TEMPLATE: &str = "/services/{name}";
 
-/// Asks for the instances of a name. Without a parent the question is a trace of its own.
+/// Asks for the instances of a name, one registry node after the other until one answers. Without a parent each question
+/// is a trace of its own.
 pub(super) async fn fetch(
     rt: &Rt,
     name: &str,
     parent: Option<&Span>,
 ) -> Result<Vec<Listed>, String> {
-    let registry = registry_url(rt);
+    rt.resilience
+        .admit(rt, REGISTRY)
+        .map_err(|error| error.message)?;
+    let mut outcome = Err("no registry node is known".to_owned());
+    for node in rt.discovery.nodes.for_asking(rt) {
+        outcome = ask(rt, &node, name, parent).await;
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    rt.resilience.record(rt, REGISTRY, outcome.is_err());
+    outcome
+}
+
+async fn ask(
+    rt: &Rt,
+    node: &Node,
+    name: &str,
+    parent: Option<&Span>,
+) -> Result<Vec<Listed>, String> {
+    let registry = node_url(rt, node);
     let url = format!("{registry}/services/{name}{}", query(rt, name));
     let spanned = format!("GET {TEMPLATE}");
     let span = match parent {
@@ -28,26 +50,22 @@ pub(super) async fn fetch(
     describe(&span, &registry, &url);
     let mut headers = http::HeaderMap::new();
     propagation::inject(&mut headers, span.context(), &Baggage::default());
-    rt.resilience
-        .admit(rt, REGISTRY)
-        .map_err(|error| error.message)?;
     let request = rt
         .connections
         .http
         .get(&url)
         .headers(headers)
         .timeout(timeouts::REGISTRY);
-    let outcome = exchange(rt, request, &span).await;
-    rt.resilience.record(rt, REGISTRY, outcome.is_err());
-    outcome
+    exchange(rt, node, request, &span).await
 }
 
 async fn exchange(
     rt: &Rt,
+    node: &Node,
     request: reqwest::RequestBuilder,
     span: &Span,
 ) -> Result<Vec<Listed>, String> {
-    if crate::faults::is_cut_off(rt, REGISTRY) {
+    if nodes::is_cut_off(rt, node) {
         tokio::time::sleep(timeouts::REGISTRY).await;
         span.fail("timeout", "timed out");
         return Err("timed out".to_owned());
@@ -83,9 +101,9 @@ fn describe(span: &Span, registry: &str, url: &str) {
     }
 }
 
-/// Where the registry is; a share of the questions may go to a name that no resolver knows.
-fn registry_url(rt: &Rt) -> String {
-    let url = rt.discovery.registry_url();
+/// Where a node is; a share of the questions may go to a name that no resolver knows.
+fn node_url(rt: &Rt, node: &Node) -> String {
+    let url = &node.url;
     let share = rt
         .faults
         .find("registry_dns")
@@ -94,7 +112,7 @@ fn registry_url(rt: &Rt) -> String {
         let port = url.rsplit(':').next().unwrap_or("80");
         return format!("http://registry.shop.invalid:{port}");
     }
-    url.to_owned()
+    url.clone()
 }
 
 /// What narrows or widens the answer: nothing, unless this caller is set up otherwise.

@@ -2,7 +2,11 @@
 //! `register` keeps this instance itself in the registry.
 
 mod lookup;
+pub mod nodes;
 pub mod register;
+pub mod token;
+
+pub use nodes::Nodes;
 
 use lookup::fetch;
 
@@ -92,24 +96,19 @@ struct Entry {
 }
 
 pub struct Discovery {
-    registry: String,
+    pub nodes: Nodes,
     cache: Mutex<HashMap<String, Entry>>,
     skipped: Mutex<HashMap<String, Instant>>,
 }
 
 impl Discovery {
     #[must_use]
-    pub fn new(registry: String) -> Self {
+    pub fn new(nodes: Nodes) -> Self {
         Self {
-            registry,
+            nodes,
             cache: Mutex::new(HashMap::new()),
             skipped: Mutex::new(HashMap::new()),
         }
-    }
-
-    #[must_use]
-    pub fn registry_url(&self) -> &str {
-        &self.registry
     }
 
     /// Leaves an instance alone for a while after a failed call, and has the name looked up anew.
@@ -386,7 +385,7 @@ mod tests {
 
     #[test]
     fn choice_goes_round_and_starts_over_when_all_are_skipped() {
-        let discovery = Discovery::new(String::new());
+        let discovery = Discovery::new(Nodes::new(Vec::new(), 0));
         discovery.put(
             "payment",
             vec![

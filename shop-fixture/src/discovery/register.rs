@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
-use super::{own_address, port_text};
+use super::nodes::{self, Node};
+use super::{own_address, port_text, token};
 use crate::context::in_span;
 use crate::propagation::{self, Baggage};
 use crate::resilience::timeouts;
@@ -195,10 +196,10 @@ async fn register(rt: &Rt) -> Value {
                 );
                 return record;
             }
-            Ok((status, _)) => warn(
+            Ok((status, body)) => warn(
                 rt,
                 "registration refused by the registry",
-                &status.to_string(),
+                &answer_text(status, &body),
             ),
             Err(error) => warn(rt, "registration did not reach the registry", &error),
         }
@@ -222,8 +223,9 @@ async fn heartbeat(rt: &Rt) -> bool {
     match post(rt, "POST", "/heartbeat", &body).await {
         Ok((404, _)) => false,
         Ok((200, _)) => true,
-        Ok((status, _)) => {
-            warn(rt, "heartbeat refused by the registry", &status.to_string());
+        Ok((status, body)) => {
+            let answer = answer_text(status, &body);
+            warn(rt, "heartbeat refused by the registry", &answer);
             true
         }
         Err(error) => {
@@ -285,6 +287,14 @@ async fn farewell(rt: &Rt, id: &str) {
     }
 }
 
+/// A refusal as the log tells it: the status, and the registry's reason if it gave one.
+fn answer_text(status: u16, body: &Value) -> String {
+    match body["error"]["code"].as_str() {
+        Some(reason) => format!("{status} {reason}"),
+        None => status.to_string(),
+    }
+}
+
 fn warn(rt: &Rt, message: &'static str, details: &str) {
     rt.telemetry.warn(
         "registry.heartbeat_failed",
@@ -293,19 +303,53 @@ fn warn(rt: &Rt, message: &'static str, details: &str) {
     );
 }
 
-/// One traced call to the registry.
+/// Tells the registry: one node, or another one when that does not answer.
 async fn post(
     rt: &Rt,
     method: &'static str,
     path: &'static str,
     body: &Value,
 ) -> Result<(u16, Value), String> {
-    let url = format!("{}{path}", rt.discovery.registry_url());
+    let mut outcome = Err("no registry node is known".to_owned());
+    for node in rt.discovery.nodes.for_telling(rt) {
+        outcome = post_to(rt, &node, method, path, body).await;
+        if matches!(outcome, Ok((status, _)) if status < 500) {
+            break;
+        }
+    }
+    outcome
+}
+
+/// What the instance shows the registry to prove who it is; nothing when a fault has it forget.
+fn credentials(rt: &Rt) -> Option<String> {
+    let fault = rt.faults.find("bad_token");
+    let mode = fault.as_ref().and_then(|params| params["mode"].as_str());
+    let now_s = rt.clock.now() / 1_000_000_000;
+    let label = &rt.telemetry.identity().label;
+    let secret = &rt.config.registry_secret;
+    let token = match mode {
+        Some("missing") => return None,
+        Some("expired") => token::issue(secret, label, now_s.saturating_sub(token::VALIDITY_S)),
+        Some(_) => token::issue("", label, now_s + token::VALIDITY_S),
+        None => token::issue(secret, label, now_s + token::VALIDITY_S),
+    };
+    Some(format!("Bearer {token}"))
+}
+
+/// One traced call to a registry node.
+async fn post_to(
+    rt: &Rt,
+    node: &Node,
+    method: &'static str,
+    path: &'static str,
+    body: &Value,
+) -> Result<(u16, Value), String> {
+    let url = format!("{}{path}", node.url);
     let span = rt.telemetry.root(format!("{method} {path}"), Kind::Client);
     span.set("http.request.method", method);
     span.set("url.template", path);
     span.set("url.full", &url);
-    let authority = rt.discovery.registry_url().rsplit("//").next();
+    let authority = node.url.rsplit("//").next();
     if let Some((host, port)) = authority.and_then(|authority| authority.rsplit_once(':')) {
         span.set("server.address", host);
         if let Ok(port) = port.parse::<u16>() {
@@ -314,8 +358,13 @@ async fn post(
     }
     let mut headers = http::HeaderMap::new();
     propagation::inject(&mut headers, span.context(), &Baggage::default());
+    if let Some(shown) = credentials(rt)
+        && let Ok(shown) = http::HeaderValue::from_str(&shown)
+    {
+        headers.insert(http::header::AUTHORIZATION, shown);
+    }
     let call = async {
-        if crate::faults::is_cut_off(rt, crate::catalog::REGISTRY) {
+        if nodes::is_cut_off(rt, node) {
             tokio::time::sleep(timeouts::REGISTRY).await;
             return Err(("timeout", "timed out".to_owned()));
         }

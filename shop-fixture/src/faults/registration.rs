@@ -81,6 +81,20 @@ pub(super) const KINDS: &[KindInfo] = &[
         "Does not deregister when it stops: a stale entry stays behind.",
     ),
     kind(
+        "bad_token",
+        "Shows the registry a token that has expired, is not its own, or none.",
+    )
+    .takes(&[param(
+        "mode",
+        Form::OneOf(&["expired", "forged", "missing"]),
+        "expired",
+    )]),
+    kind(
+        "registry_replication_stop",
+        "A registry node neither tells the others of changes nor takes theirs.",
+    )
+    .only_on(&[REGISTRY]),
+    kind(
         "registry_down",
         "The registry takes calls and answers none.",
     )

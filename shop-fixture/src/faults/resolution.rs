@@ -15,6 +15,8 @@ pub(super) const KINDS: &[KindInfo] = &[
         required("to", Form::Text),
         any("on_s", Form::Number),
         any("every_s", Form::Number),
+        // Where there are several registry nodes: one of them alone is cut off.
+        any("node", Form::Number),
     ]),
     kind(
         "registry_dns",
@@ -54,6 +56,10 @@ pub(super) const KINDS: &[KindInfo] = &[
         "A filter before the service port drops what comes, or cuts it off; the other ports go on.",
     )
     .takes(&[param("mode", Form::OneOf(&["drop", "reject"]), "drop")]),
+    kind(
+        "registry_first_only",
+        "This process knows the first registry node alone and never turns to another.",
+    ),
     kind(
         "lost_reply",
         "The effect happens and the answer never arrives: the caller sees a timeout.",

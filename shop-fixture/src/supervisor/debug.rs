@@ -354,7 +354,12 @@ pub(super) async fn breakers(supervisor: Arc<Supervisor>, _request: HttpRequest)
 }
 
 pub(super) async fn config(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {
-    Ok(HttpReply::json(200, json!(supervisor.config)))
+    let mut config = json!(supervisor.config);
+    if let Some(shown) = config.as_object_mut() {
+        // With it anybody could register as anybody.
+        shown.remove("registry_secret");
+    }
+    Ok(HttpReply::json(200, config))
 }
 
 pub(super) async fn processes(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {

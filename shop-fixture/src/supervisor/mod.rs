@@ -176,7 +176,7 @@ impl Supervisor {
             .unwrap_or(0);
         for wave in 0..=waves {
             for spec in SERVICES.iter().filter(|spec| spec.start_wave == wave) {
-                for instance in 0..spec.instance_count(self.config.profile) {
+                for instance in 0..spec.instance_count(&self.config) {
                     let managed = process::start(self, spec, instance)?;
                     self.lock().push(managed);
                 }
@@ -269,7 +269,14 @@ impl Supervisor {
                 .find(|ports| ports.service == service && ports.instance == 0)?;
             found.http.map(|port| format!("http://127.0.0.1:{port}"))
         };
+        let registries = instances
+            .iter()
+            .filter(|ports| ports.service == REGISTRY)
+            .filter_map(|ports| ports.http)
+            .map(|port| format!("http://127.0.0.1:{port}"))
+            .collect();
         PortsFile {
+            registries,
             run_id: self.config.run_id.clone(),
             supervisor: self.url.clone(),
             gateway: url(GATEWAY),

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use clap::Args;
 use shop_fixture::config::{
     BusTrace, DEFAULT_OTLP_ENDPOINT, Latency, Noise, Ports, Profile, Publish, RateLimit,
-    RegistryProbe, Resilience, Restart, ShopConfig,
+    RegistryAuth, RegistryProbe, Resilience, Restart, ShopConfig,
 };
 use shop_fixture::supervisor::{ServeCommand, Shop, UpOptions, up};
 
@@ -66,6 +66,12 @@ pub struct UpArgs {
     /// Refuse GET /api/v1/checkout, which demonstrations use.
     #[arg(long)]
     no_demo_get: bool,
+    /// How many registry nodes run, each with the whole table.
+    #[arg(long, value_name = "NUMBER", default_value_t = 1)]
+    registry_nodes: u16,
+    /// Whether the registry takes changes from callers without a token: open, required.
+    #[arg(long, value_name = "WHO", default_value_t)]
+    registry_auth: RegistryAuth,
     /// Go on with the stores of the last run.
     #[arg(long)]
     keep_data: bool,
@@ -100,6 +106,8 @@ impl UpArgs {
             blind: self.blind,
             trust_baggage: self.trust_baggage,
             demo_get: !self.no_demo_get,
+            registry_nodes: self.registry_nodes,
+            registry_auth: self.registry_auth,
             seed: self.seed,
             time_scale: self.time_scale,
             otlp_endpoint: (self.otlp_endpoint != "none").then(|| self.otlp_endpoint.clone()),

@@ -1,6 +1,8 @@
 //! Owns the registry service: its HTTP interface, the sweep, and the event log on disk.
 
+mod access;
 mod probe;
+mod replicate;
 pub mod table;
 
 use std::io::Write;
@@ -19,7 +21,7 @@ use crate::error::{ApiError, ShopError};
 use crate::runtime::Rt;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
 use crate::server::{admin, parse};
-use crate::telemetry::Attributes;
+use replicate::{Change, Outlet};
 use table::{Disorder, Event, Instance, Registration, State, Table, Timing};
 
 const LONG_POLL: Duration = Duration::from_secs(30);
@@ -29,10 +31,16 @@ struct Registry {
     table: Mutex<Table>,
     log: Mutex<std::fs::File>,
     seq: watch::Sender<u64>,
+    others: Outlet,
 }
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
-    let path = rt.config.run_dir.join("db").join("registry-events.jsonl");
+    // The first node's log keeps the name that it has where there is one node alone.
+    let file = match rt.ports.instance {
+        0 => "registry-events.jsonl".to_owned(),
+        node => format!("registry-{node}-events.jsonl"),
+    };
+    let path = rt.config.run_dir.join("db").join(file);
     let mut table = Table::new(Timing::scaled(rt.config.time_scale));
     if let Ok(text) = std::fs::read_to_string(&path) {
         // A line cut off by a kill is the last one at most; it was never told to anybody.
@@ -50,7 +58,9 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         .open(&path)
         .map_err(|source| ShopError::file("open", &path, source))?;
     let seq = watch::Sender::new(table.seq());
+    let (others, inlet) = Outlet::new(rt);
     let registry = Arc::new(Registry {
+        others,
         rt: Arc::clone(rt),
         table: Mutex::new(table),
         log: Mutex::new(log),
@@ -58,10 +68,16 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     });
     let probing = probe::timing(&registry);
     registry.change(|table, _| table.set_probe(probing));
-    let background = vec![
+    let mut background = vec![
         super::background(sweep(Arc::clone(&registry))),
         super::background(probe::watch(Arc::clone(&registry))),
     ];
+    if let Some(inlet) = inlet {
+        background.push(super::background(replicate::run(
+            Arc::clone(&registry),
+            inlet,
+        )));
+    }
     Ok(Served {
         grpc: None,
         http: Some(router(&registry).merge(admin::health(rt))),
@@ -196,6 +212,7 @@ fn router(registry: &Arc<Registry>) -> Router {
         on(registry),
         on(registry),
     );
+    let k = on(registry);
     Router::new()
         .route(Method::POST, "/register", Class::Traced, move |request| {
             let registry = Arc::clone(&a);
@@ -204,6 +221,7 @@ fn router(registry: &Arc<Registry>) -> Router {
         .route(Method::POST, "/heartbeat", Class::Traced, move |request| {
             let registry = Arc::clone(&b);
             async move {
+                access::admit(&registry.rt, &request)?;
                 let beat: Heartbeat = parse(&request.body)?;
                 heartbeat(&registry, &beat.id, beat.status.as_deref())
             }
@@ -214,7 +232,10 @@ fn router(registry: &Arc<Registry>) -> Router {
             Class::Traced,
             move |request| {
                 let registry = Arc::clone(&c);
-                async move { heartbeat(&registry, request.param("id"), None) }
+                async move {
+                    access::admit(&registry.rt, &request)?;
+                    heartbeat(&registry, request.param("id"), None)
+                }
             },
         )
         .route(
@@ -224,6 +245,7 @@ fn router(registry: &Arc<Registry>) -> Router {
             move |request| {
                 let registry = Arc::clone(&d);
                 async move {
+                    access::admit(&registry.rt, &request)?;
                     let farewell: Farewell = parse(&request.body)?;
                     deregister(&registry, &farewell.id)
                 }
@@ -253,7 +275,10 @@ fn router(registry: &Arc<Registry>) -> Router {
             Class::Traced,
             move |request| {
                 let registry = Arc::clone(&g);
-                async move { deregister(&registry, request.param("id")) }
+                async move {
+                    access::admit(&registry.rt, &request)?;
+                    deregister(&registry, request.param("id"))
+                }
             },
         )
         .route(
@@ -274,6 +299,15 @@ fn router(registry: &Arc<Registry>) -> Router {
                 async move { events(&registry, &request).await }
             },
         )
+        .route(
+            Method::POST,
+            "/registry/replicate",
+            Class::Traced,
+            move |request| {
+                let registry = Arc::clone(&k);
+                async move { replicate::receive(&registry, &request) }
+            },
+        )
         // Last, because it takes any single word that is not taken above.
         .route(Method::GET, "/{name}", Class::Traced, move |request| {
             let registry = Arc::clone(&j);
@@ -287,8 +321,10 @@ fn router(registry: &Arc<Registry>) -> Router {
 }
 
 fn register(registry: &Registry, request: &HttpRequest) -> Result<HttpReply, ApiError> {
-    let registration: Registration = parse(&request.body)?;
-    let (id, name) = (registration.id.clone(), registration.name.clone());
+    access::admit(&registry.rt, request)?;
+    let refuse = |error: ApiError| access::refused(&registry.rt, request, error);
+    let registration: Registration = parse(&request.body).map_err(refuse)?;
+    let record = registration.clone();
     let disorder = disorder(registry);
     let (instance, warnings) = registry
         .change(|table, now| {
@@ -296,20 +332,13 @@ fn register(registry: &Registry, request: &HttpRequest) -> Result<HttpReply, Api
             table.register(now, registration)
         })
         .map_err(|why| {
-            registry.rt.telemetry.warn(
-                "registry.refused",
-                "a registration was refused",
-                Attributes::new()
-                    .with("instance_id", &id)
-                    .with("name", &name)
-                    .with("error.details", &why),
-            );
-            if why.starts_with("id is") {
+            refuse(if why.starts_with("id is") {
                 ApiError::new(Code::AlreadyExists, "INSTANCE_EXISTS", why)
             } else {
                 ApiError::invalid(why)
-            }
+            })
         })?;
+    registry.others.tell(Change::Register { record });
     let mut record = instance.to_json(registry.rt.clock.now());
     if !warnings.is_empty() {
         record["warnings"] = json!(warnings);
@@ -325,32 +354,39 @@ fn heartbeat(registry: &Registry, id: &str, status: Option<&str>) -> Result<Http
         })?),
     };
     if registry.change(|table, now| table.heartbeat(now, id, claimed)) {
+        registry.others.tell(Change::Heartbeat {
+            id: id.to_owned(),
+            status: status.map(str::to_owned),
+        });
         Ok(HttpReply::json(
             200,
             json!({ "id": id, "seen": rfc3339(registry.rt.clock.now()) }),
         ))
     } else {
-        Err(ApiError::new(
-            Code::NotFound,
-            "INSTANCE_UNKNOWN",
-            "no instance of this id is registered",
-        ))
+        Err(unknown())
     }
 }
 
 fn deregister(registry: &Registry, id: &str) -> Result<HttpReply, ApiError> {
     if registry.change(|table, now| table.deregister(now, id)) {
+        registry
+            .others
+            .tell(Change::Deregister { id: id.to_owned() });
         Ok(HttpReply::json(
             200,
             json!({ "id": id, "deregistered": true }),
         ))
     } else {
-        Err(ApiError::new(
-            Code::NotFound,
-            "INSTANCE_UNKNOWN",
-            "no instance of this id is registered",
-        ))
+        Err(unknown())
     }
+}
+
+fn unknown() -> ApiError {
+    ApiError::new(
+        Code::NotFound,
+        "INSTANCE_UNKNOWN",
+        "no instance of this id is registered",
+    )
 }
 
 /// Records of one service or of all; `status=all`, `version=` and `track=` widen and narrow.

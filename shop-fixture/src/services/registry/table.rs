@@ -100,7 +100,7 @@ impl State {
     }
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registration {
     pub id: String,
@@ -469,6 +469,20 @@ impl Table {
         } else {
             good
         }
+    }
+
+    /// What was registered under an id, to tell another node of it.
+    #[must_use]
+    pub fn registration(&self, id: &str) -> Option<Registration> {
+        let instance = self.instances.get(id)?;
+        Some(Registration {
+            id: instance.id.clone(),
+            name: instance.name.clone(),
+            address: instance.address.clone(),
+            health_path: instance.health_path.clone(),
+            status: State::claimed(instance.state.as_str()).map(|state| state.as_str().to_owned()),
+            metadata: instance.metadata.clone(),
+        })
     }
 
     pub fn all(&self) -> impl Iterator<Item = &Instance> {
