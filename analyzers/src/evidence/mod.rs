@@ -10,6 +10,7 @@ pub mod need;
 mod registry;
 pub mod relations;
 pub mod sagas;
+pub mod tracing;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -90,6 +91,7 @@ domains! {
     // registration, resolution, health
 
     // propagation, relations of spans, logs
+    tracing: tracing::Tracing,
 
     // sagas, compensation, recovery
     sagas: sagas::Sagas,
