@@ -63,6 +63,9 @@ pub enum Command {
     /// Run, load and break the bundled shop.
     #[command(subcommand)]
     Shop(commands::shop::ShopCommand),
+    /// The shop's incidents: whether diagnosis finds them.
+    #[command(subcommand)]
+    Drill(commands::drill::DrillCommand),
     /// Measure what Casefile promises about speed.
     #[command(subcommand)]
     Bench(commands::bench::BenchCommand),
@@ -93,6 +96,7 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Pin(args) => commands::pin::run(&args, console),
         Command::Seal(args) => commands::seal::run(&args, console),
         Command::Shop(command) => commands::shop::run(command, console),
+        Command::Drill(command) => commands::drill::run(command, console),
         Command::Bench(command) => commands::bench::run(&command, console),
         Command::Completions(args) => commands::completions::run(&args, Cli::command(), console),
         Command::Man(args) => commands::man::run(&args, Cli::command(), console),

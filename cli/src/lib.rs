@@ -14,6 +14,7 @@ pub mod output;
 pub mod paths;
 pub mod reading;
 pub mod render;
+pub mod staging;
 pub mod tui;
 
 use std::process::ExitCode;

@@ -5,6 +5,7 @@ pub mod bench;
 pub mod collect;
 pub mod completions;
 pub mod diagnose;
+pub mod drill;
 pub mod explain;
 pub mod export;
 pub mod filtering;

@@ -8,23 +8,22 @@ use std::time::Duration;
 use analyzers::engine;
 use analyzers::evidence::Evidence;
 use analyzers::rules;
-use case::{Case, Window, WriterOptions};
+use case::{Case, Window};
 use clap::Args;
-use collectors::otlp::receiver::ReceiverOptions;
 use collectors::scrape::ScrapeOptions;
 use collectors::watch::WatchOptions;
 use shop_fixture::config::{Ports, Profile, ShopConfig};
-use shop_fixture::load::{self, LoadOptions};
-use shop_fixture::supervisor::{self, Shop, UpOptions};
+use shop_fixture::load::LoadOptions;
 
 use super::collect::duration;
 use super::diagnose::{ReportObject, VerdictArgs};
-use crate::collecting::{self, Collecting, Plan};
+use crate::collecting;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
 use crate::paths;
 use crate::render::report;
+use crate::staging::{Staged, Staging};
 use crate::tui;
 
 #[derive(Debug, Args)]
@@ -66,14 +65,6 @@ pub struct UpArgs {
 /// How long a run without terminal and without `--for` takes.
 const HEADLESS_RUN: Duration = Duration::from_secs(30);
 
-/// The shop, its load and the collectors while they run.
-struct Running {
-    shop: Shop,
-    collecting: Collecting,
-    load: tokio::task::JoinHandle<Result<load::LoadReport, shop_fixture::ShopError>>,
-    stop_load: tokio::sync::watch::Sender<bool>,
-}
-
 pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
     let headless = args.headless || !std::io::stdout().is_terminal();
     let path = match args.path.as_ref().or(args.case.as_ref()) {
@@ -94,7 +85,8 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
         } else {
             look(&path, args.run_for).await
         };
-        let stopped = stop(running, console).await;
+        console.remark("stopping the shop");
+        let stopped = running.stop().await.map(drop);
         waited.and(stopped)
     });
     outcome?;
@@ -116,95 +108,47 @@ async fn start(
     args: &UpArgs,
     path: &std::path::Path,
     console: &Console,
-) -> Result<Running, CliError> {
-    let any_port = Some(std::net::SocketAddr::from((
-        std::net::Ipv4Addr::LOCALHOST,
-        0,
-    )));
-    let mut collecting = Collecting::start(Plan {
-        case: path.to_owned(),
-        writer: WriterOptions::default(),
-        receiver: ReceiverOptions {
-            grpc: any_port,
-            http: any_port,
-            ..ReceiverOptions::default()
-        },
-        watch: None,
-        scrape: None,
-    })
-    .await?;
-    paths::remember_case(&collecting.ready.case);
-    console.remark(&format!(
-        "collecting into {}",
-        collecting.ready.case.display()
-    ));
+) -> Result<Staged, CliError> {
     let run_dir = args
         .run_dir
         .clone()
         .unwrap_or_else(|| path.with_extension("shop"));
-    let endpoint = collecting
-        .ready
-        .otlp_grpc
-        .as_ref()
-        .map(|at| format!("http://{at}"));
     let config = ShopConfig {
         profile: args.profile,
         ports: Ports::Auto,
         seed: args.seed,
         time_scale: args.time_scale,
-        otlp_endpoint: endpoint.clone(),
         ..ShopConfig::new(
             std::path::absolute(&run_dir)
                 .map_err(|error| CliError::io(format!("resolve {}", run_dir.display()), &error))?,
         )
     };
-    let run_id = config.run_id.clone();
-    console.remark("starting the shop");
-    let shop = supervisor::up(UpOptions {
-        config,
-        command: super::shop::serve_command()?,
-        keep_data: false,
-    })
+    let staged = Staged::start(
+        Staging {
+            case: path.to_owned(),
+            config,
+            load: LoadOptions {
+                rate: args.rate,
+                seed: args.seed,
+                ..LoadOptions::new(String::new())
+            },
+            watch: WatchOptions::default(),
+            scrape: ScrapeOptions::default(),
+        },
+        &|step| console.remark(step),
+    )
     .await?;
-    let ports = shop.ports();
-    collecting.watch(
-        Some(WatchOptions {
-            registry: ports.registry.clone(),
-            debug: Some(ports.supervisor.clone()),
-            ..WatchOptions::default()
-        }),
-        Some(ScrapeOptions::default()),
-    )?;
-    let gateway = ports
-        .gateway
-        .ok_or_else(|| CliError::new("the shop has no gateway to send load through"))?;
+    paths::remember_case(path);
     console.remark(&format!(
-        "the shop is open at {gateway}; its files are in {}",
+        "the shop is open at {}; its files are in {}",
+        staged.gateway,
         run_dir.display()
     ));
-    let (stop_load, stopping) = tokio::sync::watch::channel(false);
-    let load = tokio::spawn(load::run(
-        LoadOptions {
-            gateway,
-            otlp_endpoint: endpoint,
-            rate: args.rate,
-            duration: None,
-            seed: args.seed,
-            run_id,
-            ..LoadOptions::new(String::new())
-        },
-        stopping,
-    ));
-    Ok(Running {
-        shop,
-        collecting,
-        load,
-        stop_load,
-    })
+    Ok(staged)
 }
 
 /// Lets it run for a while, or until somebody asks it to stop.
-async fn wait(time: Duration, running: &Running) -> Result<(), CliError> {
+async fn wait(time: Duration, running: &Staged) -> Result<(), CliError> {
     tokio::select! {
         () = tokio::time::sleep(time) => Ok(()),
         () = running.shop.until_asked_to_stop() => Ok(()),
@@ -218,17 +162,4 @@ async fn look(path: &std::path::Path, run_for: Option<Duration>) -> Result<(), C
     tokio::task::spawn_blocking(move || tui::run(&path, run_for))
         .await
         .map_err(|error| CliError::new(format!("the workbench failed: {error}")))?
-}
-
-/// Ends load, shop and collectors, in this order: what the shop says as it leaves is still collected.
-async fn stop(running: Running, console: &Console) -> Result<(), CliError> {
-    console.remark("stopping the shop");
-    running.stop_load.send_replace(true);
-    let load = match running.load.await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(error)) => Err(CliError::from(error)),
-        Err(error) => Err(CliError::new(format!("the load failed: {error}"))),
-    };
-    running.shop.stop().await;
-    running.collecting.stop().await.and(load)
 }
