@@ -8,6 +8,7 @@ const PROTOS: &[&str] = &[
     "proto/inventory.proto",
     "proto/orders.proto",
     "proto/payments.proto",
+    "proto/probe.proto",
     "proto/products.proto",
     "proto/users.proto",
 ];

@@ -24,5 +24,6 @@ package!(health, "grpc.health.v1");
 package!(inventory, "inventory.v1");
 package!(orders, "orders.v1");
 package!(payments, "payments.v1");
+package!(probe, "probe.v1");
 package!(products, "products.v1");
 package!(users, "users.v1");

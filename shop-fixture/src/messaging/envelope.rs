@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::propagation::{Baggage, TraceContext};
+use crate::propagation::{Baggage, TraceContext, TraceState};
 use crate::runtime::Rt;
 
 /// What happened, before it is put into an envelope.
@@ -117,10 +117,10 @@ impl Envelope {
     /// The producer's context, if the message still has it.
     #[must_use]
     pub fn origin(&self) -> Option<TraceContext> {
-        self.metadata
-            .traceparent
-            .as_deref()
-            .and_then(|text| TraceContext::parse(text).ok())
+        let mut origin = TraceContext::parse(self.metadata.traceparent.as_deref()?).ok()?;
+        origin.state =
+            TraceState::from_headers(self.metadata.tracestate.iter().map(String::as_str));
+        Some(origin)
     }
 
     #[must_use]

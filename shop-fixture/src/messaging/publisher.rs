@@ -117,6 +117,15 @@ impl Publisher {
         self.wake.notified().await;
     }
 
+    /// Posts an event that belongs to no change of state, once and at once.
+    pub async fn publish_now(&self, event_id: &str, event: Event) -> Result<(), CallError> {
+        let staged = Staged {
+            event_id: event_id.to_owned(),
+            event,
+        };
+        self.post_once(&staged).await
+    }
+
     async fn post_once(&self, staged: &Staged) -> Result<(), CallError> {
         let span = self.send_span(&staged.event, &staged.event_id, None);
         let baggage = current().shared.baggage.clone();

@@ -17,6 +17,7 @@ const ROUTES: &[(&str, &[&str])] = &[
     ("OrderDelivered", &[]),
     ("ProductUpdated", &[]),
     ("PriceChanged", &[CART]),
+    (crate::services::trace_probe::EVENT, &[]),
 ];
 
 /// The type as a constant, or `None` if there is no such event.

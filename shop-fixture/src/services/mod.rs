@@ -13,6 +13,7 @@ pub mod product_catalog;
 pub mod registry;
 pub mod shipping;
 pub mod shopping_cart;
+pub mod trace_probe;
 pub mod user_management;
 
 use std::pin::Pin;

@@ -6,7 +6,7 @@ use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::Served;
+use super::{Served, trace_probe};
 use crate::error::{ApiError, ShopError};
 use crate::idempotency::{self, Begin};
 use crate::ids::ulid;
@@ -61,6 +61,8 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
                 async move { show(&rt, &request).await }
             },
         )
+        // Before the route of all events.
+        .merge(trace_probe::end(rt))
         .merge(consumer::router(rt, None, effect))
         .merge(admin::health(rt));
     let background = vec![super::background(idempotency::purge(Arc::clone(rt)))];

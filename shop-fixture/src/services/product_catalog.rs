@@ -9,7 +9,7 @@ use rusqlite::Row;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
-use super::Served;
+use super::{Served, trace_probe};
 use crate::call::{CallOptions, grpc};
 use crate::catalog::INVENTORY;
 use crate::context;
@@ -88,10 +88,11 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         last_known: Mutex::new(HashMap::new()),
     };
     let background = vec![
-        super::background(outbox::relay(publisher)),
+        super::background(outbox::relay(Arc::clone(&publisher))),
         super::background(idempotency::purge(Arc::clone(rt))),
     ];
-    let grpc = super::with_health(rt, ProductsServiceServer::new(service));
+    let grpc = super::with_health(rt, ProductsServiceServer::new(service))
+        .add_service(trace_probe::relay(&publisher));
     Ok(Served {
         grpc: Some(grpc),
         http: Some(admin::health(rt)),

@@ -8,7 +8,7 @@ pub mod routes;
 
 use std::sync::Arc;
 
-use super::Served;
+use super::{Served, trace_probe};
 use crate::error::ShopError;
 use crate::runtime::Rt;
 use crate::server::admin;
@@ -19,6 +19,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let router = routes::router(rt)
         .merge(people::router(rt))
         .merge(passed_on::router(rt))
+        .merge(trace_probe::entrance(rt))
         .merge(admin::health(rt))
         .with_edge(edge);
     Ok(Served {
