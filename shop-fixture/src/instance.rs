@@ -117,7 +117,8 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
         tasks.push(tokio::spawn(http::serve(
             Some(Arc::clone(&rt)),
             listener,
-            router,
+            // Whatever else is served there: health is told on this port, too.
+            router.merge(admin::health(&rt)),
             rt.stopping(),
         )));
     }

@@ -7,10 +7,16 @@ pub mod calls;
 mod domain;
 pub mod instances;
 pub mod need;
+pub mod notices;
 mod registry;
+pub mod registry_calls;
 pub mod relations;
+pub mod roster;
 pub mod sagas;
+pub mod serving;
 pub mod tracing;
+pub mod traffic;
+pub mod vitals;
 
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
@@ -89,6 +95,12 @@ domains! {
     relations: relations::Relations,
 
     // registration, resolution, health
+    registry_calls: registry_calls::RegistryCalls,
+    traffic: traffic::Traffic,
+    serving: serving::Serving,
+    vitals: vitals::Vitals,
+    notices: notices::Notices,
+    roster: roster::Roster,
 
     // propagation, relations of spans, logs
     tracing: tracing::Tracing,

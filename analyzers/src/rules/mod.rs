@@ -1,5 +1,6 @@
 //! The rules, by name. One file each; what they share stands in the modules they are about.
 
+mod facts;
 mod health;
 mod logs;
 mod propagation;

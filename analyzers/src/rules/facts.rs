@@ -1,0 +1,122 @@
+//! What several rules of registration, resolution and health ask of the evidence.
+
+use case::Nanos;
+
+use crate::evidence::instances::Activity;
+use crate::evidence::roster::Entry;
+use crate::evidence::{Evidence, Who};
+
+/// When a sender was first and last heard, by whatever signal.
+pub(super) fn heard(activity: &Activity) -> (Nanos, Nanos) {
+    let kinds = [activity.spans, activity.logs, activity.metrics];
+    let heard = kinds.iter().filter(|heard| heard.number > 0);
+    (
+        heard
+            .clone()
+            .map(|heard| heard.first)
+            .min()
+            .unwrap_or_default(),
+        heard.map(|heard| heard.last).max().unwrap_or_default(),
+    )
+}
+
+/// The sender that an entry of the registry stands for.
+pub(super) fn sender<'a>(evidence: &'a Evidence, entry: &Entry) -> Option<&'a Activity> {
+    evidence
+        .instances
+        .all
+        .iter()
+        .find(|activity| *activity.who.instance == *entry.id)
+}
+
+/// Instances of a service that named themselves, and when they were heard.
+pub(super) fn running<'a>(
+    evidence: &'a Evidence,
+    service: &'a str,
+) -> impl Iterator<Item = (&'a Who, Nanos, Nanos)> {
+    evidence
+        .instances
+        .all
+        .iter()
+        .filter(move |row| *row.who.service == *service && !row.who.instance.is_empty())
+        .map(|row| {
+            let (first, last) = heard(row);
+            (&row.who, first, last)
+        })
+}
+
+/// Times in one piece: "3 times", "once".
+pub(super) fn times(number: usize) -> String {
+    match number {
+        1 => "once".to_owned(),
+        number => format!("{number} times"),
+    }
+}
+
+/// "1 call", "3 calls".
+pub(super) fn count(number: usize, one: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        number if one.ends_with('s') => format!("{number} {one}es"),
+        number => format!("{number} {one}s"),
+    }
+}
+
+/// Nanoseconds between two moments, none if they come the other way round.
+pub(super) fn between(from: Nanos, until: Nanos) -> u64 {
+    until.0.saturating_sub(from.0)
+}
+
+/// Lower case, without what people add to a service's name: the two of a pair that was meant to be one come out alike.
+pub(super) fn plain_name(name: &str) -> String {
+    const AFFIXES: &[&str] = &[
+        "service",
+        "svc",
+        "server",
+        "app",
+        "api",
+        "prod",
+        "production",
+        "staging",
+        "stage",
+        "dev",
+        "test",
+    ];
+    let lower = name.to_lowercase().replace(['_', '.', ' '], "-");
+    let parts: Vec<&str> = lower
+        .split('-')
+        .filter(|part| !part.is_empty() && !AFFIXES.contains(part) && !is_version(part))
+        .collect();
+    // A name made of such words alone is one.
+    if parts.is_empty() {
+        lower
+    } else {
+        parts.join("-")
+    }
+}
+
+/// `v1`, `2`, `1.0.3`.
+pub(super) fn is_version(part: &str) -> bool {
+    let digits = part.strip_prefix('v').unwrap_or(part);
+    !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_were_meant_to_be_one_come_out_alike() {
+        for name in [
+            "Payment",
+            "prod-payment-svc",
+            "payment_service",
+            "payment-v1",
+        ] {
+            assert_eq!(plain_name(name), "payment", "{name}");
+        }
+        assert_eq!(plain_name("api"), "api");
+        assert_ne!(plain_name("shopping-cart"), plain_name("cart"));
+        assert!(is_version("v2") && is_version("1.0") && !is_version("v") && !is_version("vx"));
+    }
+}
