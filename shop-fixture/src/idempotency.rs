@@ -103,8 +103,11 @@ pub async fn begin(
         let look = {
             let (key, hash, owner) = (key.to_owned(), hash.clone(), rt.instance_id().to_owned());
             let stale = rt.clock.scaled(TAKE_OVER).as_nanos() as u64;
+            let hash = (!rt.faults.is_on("request_hash_ignored")).then_some(hash);
             rt.store()?
-                .write::<_, StoreError, _>(move |tx| look(tx, &key, method, &hash, &owner, stale))
+                .write::<_, StoreError, _>(move |tx| {
+                    look(tx, &key, method, hash.as_deref(), &owner, stale)
+                })
                 .await?
         };
         let result = match look {
@@ -143,7 +146,7 @@ fn look(
     tx: &Tx<'_>,
     key: &str,
     method: &str,
-    hash: &str,
+    hash: Option<&str>,
     owner: &str,
     stale: u64,
 ) -> Result<Look, StoreError> {
@@ -152,7 +155,14 @@ fn look(
         "INSERT idempotency",
         "INSERT INTO idempotency (idempotency_key, method, request_hash, status, owner, created_at, expires_at)
          VALUES (?1, ?2, ?3, 'in_progress', ?4, ?5, ?6) ON CONFLICT DO NOTHING",
-        (key, method, hash, owner, rfc3339(now), rfc3339(now + TTL_NANO)),
+        (
+            key,
+            method,
+            hash.unwrap_or_default(),
+            owner,
+            rfc3339(now),
+            rfc3339(now + TTL_NANO),
+        ),
     )?;
     if inserted == 1 {
         return Ok(Look::Mine);
@@ -174,7 +184,7 @@ fn look(
     let Some((known, status, response, error, created)) = row else {
         return Ok(Look::Busy);
     };
-    if known != hash {
+    if hash.is_some_and(|hash| known != hash) {
         return Ok(Look::OtherHash);
     }
     match status.as_str() {

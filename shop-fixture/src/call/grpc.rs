@@ -134,7 +134,7 @@ where
     Req: Message + Clone + Send + Sync + 'static,
     Res: Message + Default + Send + Sync + 'static,
 {
-    if crate::faults::is_cut_off(rt, options.service) {
+    if crate::faults::is_call_cut_off(rt, options.service, options.key) {
         std::future::pending::<()>().await;
     }
     let refuse = |error: ApiError| (CallError::not_sent(error), None);

@@ -88,7 +88,7 @@ async fn attempt(
     if let Some(body) = ask.body {
         request = request.json(body);
     }
-    let cut_off = crate::faults::is_cut_off(rt, options.service);
+    let cut_off = crate::faults::is_call_cut_off(rt, options.service, options.key);
     let outcome = match tokio::time::timeout(options.timeout, exchange(cut_off, request)).await {
         Ok(Ok(outcome)) => Ok(outcome),
         Ok(Err(error)) if error.is_connect() => Err(CallError::not_sent(ApiError::new(

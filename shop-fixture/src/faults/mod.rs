@@ -11,11 +11,13 @@ mod kind;
 mod logs;
 mod messaging;
 mod process;
+mod recovering;
 mod registration;
 mod resolution;
 mod saga;
 mod store;
 mod tracing;
+mod undoing;
 
 pub use kind::{Form, KindInfo, Param, Reach, Unsaid};
 
@@ -28,6 +30,8 @@ const TABLES: &[&[KindInfo]] = &[
     tracing::KINDS,
     logs::KINDS,
     saga::KINDS,
+    undoing::KINDS,
+    recovering::KINDS,
     messaging::KINDS,
     store::KINDS,
 ];
@@ -302,12 +306,46 @@ pub fn loses_context(rt: &crate::runtime::Rt, mode: &str) -> bool {
         .is_some_and(|params| params["mode"].as_str().unwrap_or("drop_extract") == mode)
 }
 
+/// What a `refuse` fault answers to a step, if it strikes this one. It reads like a refusal of the service's own.
+pub fn refusal(rt: &crate::runtime::Rt) -> Result<(), crate::error::ApiError> {
+    use tonic::Code;
+    let Some(params) = rt.faults.find("refuse") else {
+        return Ok(());
+    };
+    let share = params["share"].as_f64().unwrap_or(1.0);
+    if !crate::rng::Rng::new(crate::ids::random_u64()).chance(share) {
+        return Ok(());
+    }
+    Err(match params["code"].as_u64() {
+        Some(503) => crate::error::ApiError::new(
+            Code::Unavailable,
+            "UNAVAILABLE",
+            "the request can not be served at the moment",
+        ),
+        Some(500) => crate::error::ApiError::internal("the request failed"),
+        _ => crate::error::ApiError::new(
+            Code::FailedPrecondition,
+            "NOT_POSSIBLE",
+            "this can not be done for this order",
+        ),
+    })
+}
+
 /// Whether calls of this process to a service are cut off.
 #[must_use]
 pub fn is_cut_off(rt: &crate::runtime::Rt, service: &str) -> bool {
-    rt.faults
-        .find("partition")
-        .is_some_and(|params| params["to"].as_str() == Some(service) && is_in_turn(rt, &params))
+    is_call_cut_off(rt, service, None)
+}
+
+/// The same for a call under a key; a partition may concern those alone that undo something.
+#[must_use]
+pub fn is_call_cut_off(rt: &crate::runtime::Rt, service: &str, key: Option<&str>) -> bool {
+    let undoes = |key: &str| key.contains(":compensate:") || key.contains(":refund:");
+    rt.faults.find("partition").is_some_and(|params| {
+        params["to"].as_str() == Some(service)
+            && is_in_turn(rt, &params)
+            && (params["only"].is_null() || key.is_some_and(undoes))
+    })
 }
 
 /// Whether a fault that comes and goes by `on_s` and `every_s`, in the shop's time, is there right now.

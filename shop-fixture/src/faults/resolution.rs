@@ -17,6 +17,7 @@ pub(super) const KINDS: &[KindInfo] = &[
         any("every_s", Form::Number),
         // Where there are several registry nodes: one of them alone is cut off.
         any("node", Form::Number),
+        any("only", Form::OneOf(&["undo"])),
     ]),
     kind(
         "registry_dns",

@@ -36,9 +36,13 @@ async fn hold_lock(rt: Rt, params: Value) {
     }
     while rt.faults.is_on("db_lock") && !rt.is_draining() {
         let path = path.clone();
-        // Another connection, as a forgotten script would have one.
+        // Another connection, as a forgotten report would have one.
+        let span = rt
+            .telemetry
+            .root("report run", crate::telemetry::Kind::Internal);
         let held =
             tokio::task::spawn_blocking(move || crate::store::hold_write_lock(&path, hold)).await;
+        span.end();
         if !matches!(held, Ok(Ok(()))) {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }

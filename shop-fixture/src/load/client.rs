@@ -60,6 +60,17 @@ impl Client {
 
     /// Sends one request below the current span, and counts what came of it.
     pub(super) async fn send(&self, ask: Ask<'_>) -> Answer {
+        // A change that is sent once needs a key of its own.
+        let key = (ask.method == Method::PUT).then(|| crate::ids::ulid("load_"));
+        self.send_with(ask, key.as_deref(), 0).await
+    }
+
+    /// The same under a key, for the first time or again.
+    pub(super) async fn send_keyed(&self, ask: Ask<'_>, key: &str, again: u32) -> Answer {
+        self.send_with(ask, Some(key), again).await
+    }
+
+    async fn send_with(&self, ask: Ask<'_>, key: Option<&str>, again: u32) -> Answer {
         let span = self
             .telemetry
             .span(format!("{} {}", ask.method, ask.template), Kind::Client);
@@ -69,7 +80,9 @@ impl Client {
         span.set("url.template", ask.template);
         span.set("url.full", &shown);
         span.set("user_agent.synthetic.type", "test");
-        let changes = ask.method == Method::PUT;
+        if again > 0 {
+            span.set("http.request.resend_count", again);
+        }
         let mut headers = http::HeaderMap::new();
         propagation::inject(&mut headers, span.context(), &Baggage::default());
         let mut request = self
@@ -82,9 +95,8 @@ impl Client {
         if let Some(behaviour) = &self.options.behaviour {
             request = request.header("x-behavior", behaviour);
         }
-        if changes {
-            // A change that is sent once needs a key of its own.
-            request = request.header("idempotency-key", crate::ids::ulid("load_"));
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
         }
         if let Some(body) = &ask.body {
             request = request.json(body);

@@ -27,14 +27,31 @@ pub enum Mix {
     Shoppers,
     /// The same with product and price changes among them.
     Admin,
+    /// Orders of three goods each, several pieces of them.
+    Baskets,
+    /// Checkouts, one in three of what is sold out.
+    Unlucky,
+    /// Checkouts under a key, each sent again after two seconds.
+    Repeats,
+    /// Checkouts under a key, each sent twice at once.
+    Twins,
 }
 
 impl Mix {
-    pub const TEXTS: &'static [&'static str] = &["checkout", "shoppers", "admin"];
+    pub const TEXTS: &'static [&'static str] = &[
+        "checkout", "shoppers", "admin", "baskets", "unlucky", "repeats", "twins",
+    ];
+
+    /// Whether its journeys are single requests, which need no span around them.
+    pub(super) fn is_single(self) -> bool {
+        !matches!(self, Self::Shoppers | Self::Admin)
+    }
 
     fn shares(self) -> &'static [(Journey, f64)] {
         match self {
-            Self::Checkout => &[(Journey::Checkout, 1.0)],
+            Self::Checkout | Self::Baskets | Self::Unlucky | Self::Repeats | Self::Twins => {
+                &[(Journey::Checkout, 1.0)]
+            }
             Self::Shoppers => &[
                 (Journey::Browse, 35.0),
                 (Journey::Checkout, 13.0),
@@ -75,7 +92,7 @@ impl Mix {
 
     fn steps(self, journey: Journey) -> f64 {
         match (self, journey) {
-            (Self::Checkout, _) => 1.0,
+            _ if self.is_single() => 1.0,
             (_, Journey::Browse | Journey::Track) => 3.0,
             (_, Journey::Checkout | Journey::Admin) => 2.0,
         }
@@ -90,6 +107,10 @@ impl std::str::FromStr for Mix {
             "checkout" => Ok(Self::Checkout),
             "shoppers" => Ok(Self::Shoppers),
             "admin" => Ok(Self::Admin),
+            "baskets" => Ok(Self::Baskets),
+            "unlucky" => Ok(Self::Unlucky),
+            "repeats" => Ok(Self::Repeats),
+            "twins" => Ok(Self::Twins),
             _ => Err(ShopError::Option {
                 option: "mix",
                 value: text.to_owned(),
@@ -102,6 +123,9 @@ impl std::str::FromStr for Mix {
 /// One customer's visit.
 pub(super) async fn make(client: &Client, mix: Mix, journey: Journey, mut rng: Rng) {
     let user = format!("user-{:03}", rng.below(100));
+    if mix.is_single() && mix != Mix::Checkout {
+        return super::purchases::make(client, mix, &user, &mut rng).await;
+    }
     match journey {
         Journey::Browse => browse(client, &user, &mut rng).await,
         Journey::Checkout => checkout(client, &user, mix != Mix::Checkout, &mut rng).await,

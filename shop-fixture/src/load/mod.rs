@@ -4,6 +4,7 @@
 mod client;
 pub mod journeys;
 pub mod patterns;
+mod purchases;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -140,7 +141,7 @@ pub async fn run(
 
 /// A journey of several steps is one trace; a single checkout has no need of a span around it.
 async fn visit(client: &Client, mix: Mix, journey: journeys::Journey, rng: Rng) {
-    if mix == Mix::Checkout {
+    if mix.is_single() {
         return journeys::make(client, mix, journey, rng).await;
     }
     let span = client.telemetry().root(

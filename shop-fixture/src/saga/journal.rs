@@ -3,12 +3,14 @@
 
 use serde_json::{Value, json};
 
+use super::spoilt::{Fate, Spoilt};
 use super::types::{
-    Data, Failure, Model, Saga, Status, StepRow, StepStatus, compensation_key, forward_key,
+    Data, Failure, Model, Saga, Status, StepDef, StepRow, StepStatus, compensation_key, forward_key,
 };
 use crate::clock::rfc3339;
 use crate::error::ApiError;
 use crate::runtime::Rt;
+use crate::services::order_management::orders;
 use crate::store::{StoreError, Tx};
 
 pub const SCHEMA: &str = "
@@ -40,6 +42,7 @@ CREATE TABLE sagas (
 );
 CREATE INDEX sagas_open ON sagas (status, lease_expires_at);
 CREATE INDEX sagas_order ON sagas (order_id);
+CREATE INDEX sagas_operation ON sagas (operation_id) WHERE operation_id IS NOT NULL;
 CREATE TABLE saga_steps (
     saga_id TEXT NOT NULL,
     step_id TEXT NOT NULL,
@@ -113,80 +116,101 @@ impl StepChange<'_> {
 /// Who writes, and under which lease.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    pub instance_id: String,
-    pub lease_nano: u64,
+    instance_id: String,
+    lease_nano: u64,
+    spoilt: Spoilt,
+}
+
+/// A record with texts of its own.
+#[derive(Debug, Clone)]
+struct Line {
+    at: String,
+    kind: &'static str,
+    step: Option<String>,
+    attempt: Option<u32>,
+    outcome: Option<&'static str>,
+    error: Option<(String, String)>,
 }
 
 impl Writer {
+    #[must_use]
+    pub fn new(rt: &Rt, lease_nano: u64) -> Self {
+        Self {
+            instance_id: rt.instance_id().to_owned(),
+            lease_nano,
+            spoilt: Spoilt::new(rt),
+        }
+    }
+
     pub fn append(&self, tx: &Tx<'_>, saga: &Saga, entry: &Entry<'_>) -> Result<(), StoreError> {
-        tx.execute(
-            "INSERT saga_log",
-            "INSERT INTO saga_log
-                 (saga_id, at, kind, step_id, attempt, outcome, error_code, error_details, traceparent, instance_id)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-            (
-                &saga.saga_id,
-                tx.now_text(),
-                entry.kind,
-                entry.step,
-                entry.attempt,
-                entry.outcome,
-                entry.error.map(|(code, _)| code),
-                entry.error.map(|(_, details)| details),
-                &saga.traceparent,
-                &self.instance_id,
-            ),
-        )?;
-        Ok(())
+        let attempt = if self.spoilt.forgets_count() {
+            entry.attempt.map(|_| 1)
+        } else {
+            entry.attempt
+        };
+        let line = Line {
+            at: tx.now_text(),
+            kind: entry.kind,
+            step: entry.step.map(str::to_owned),
+            attempt,
+            outcome: entry.outcome,
+            error: entry
+                .error
+                .map(|(code, details)| (code.to_owned(), details.to_owned())),
+        };
+        match self.spoilt.fate(entry, &saga.saga_id) {
+            Fate::Dropped => return Ok(()),
+            Fate::AfterIntent => {
+                let intent = Line {
+                    kind: "step_intent",
+                    outcome: None,
+                    error: None,
+                    ..line.clone()
+                };
+                self.insert(tx, saga, intent)?;
+            }
+            Fate::Written => {}
+        }
+        self.insert(tx, saga, line)
+    }
+
+    fn insert(&self, tx: &Tx<'_>, saga: &Saga, line: Line) -> Result<(), StoreError> {
+        let of = (
+            saga.saga_id.clone(),
+            saga.traceparent.clone(),
+            self.instance_id.clone(),
+        );
+        self.spoilt.write(tx, move |tx| {
+            let (saga_id, traceparent, instance_id) = of;
+            let (code, details) = line.error.unzip();
+            tx.execute(
+                "INSERT saga_log",
+                "INSERT INTO saga_log
+                     (saga_id, at, kind, step_id, attempt, outcome, error_code, error_details, traceparent, instance_id)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+                (
+                    saga_id,
+                    line.at,
+                    line.kind,
+                    line.step,
+                    line.attempt,
+                    line.outcome,
+                    code,
+                    details,
+                    traceparent,
+                    instance_id,
+                ),
+            )
+            .map(|_| ())
+        })
     }
 
     /// Writes a new saga with all its steps pending, under this writer's lease.
     pub fn start(&self, tx: &Tx<'_>, saga: &Saga, model: &dyn Model) -> Result<(), StoreError> {
-        tx.execute(
-            "INSERT sagas",
-            "INSERT INTO sagas (saga_id, model, operation_id, order_id, user_id, status, current_state, completed_steps,
-                 saga_data, retry_policy, lease_owner, lease_expires_at, traceparent, created_at, updated_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
-            rusqlite::params![
-                saga.saga_id,
-                saga.model,
-                saga.operation_id,
-                saga.order_id,
-                saga.user_id,
-                saga.status.as_str(),
-                saga.current_state,
-                json_text(&saga.data)?,
-                RETRY_POLICY,
-                self.instance_id,
-                rfc3339(tx.now() + self.lease_nano),
-                saga.traceparent,
-                saga.created_at,
-            ],
-        )?;
-        for (ordinal, step) in model.steps().iter().enumerate() {
-            let forward =
-                json!({ "method": step.forward, "timeout_ms": step.timeout.as_millis() as u64 });
-            let undo = step
-                .compensation
-                .map(|(method, _)| json!({ "method": method }).to_string());
-            tx.execute(
-                "INSERT saga_steps",
-                "INSERT INTO saga_steps (saga_id, step_id, ordinal, step_name, service_name, forward_op, compensation_op,
-                     idempotency_key, compensation_key, status)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending')",
-                rusqlite::params![
-                    saga.saga_id,
-                    step_id(saga, ordinal),
-                    ordinal as i64 + 1,
-                    step.name,
-                    step.service,
-                    forward.to_string(),
-                    undo,
-                    forward_key(saga, step),
-                    compensation_key(saga, step),
-                ],
-            )?;
-        }
+        let (new, steps, owner) = (saga.clone(), model.steps(), self.instance_id.clone());
+        let lease = rfc3339(tx.now() + self.lease_nano);
+        self.spoilt
+            .write(tx, move |tx| insert_saga(tx, &new, steps, &owner, &lease))?;
         self.append(
             tx,
             saga,
@@ -199,37 +223,19 @@ impl Writer {
 
     /// Writes the saga row as it now is. A row that someone else changed meanwhile refuses.
     pub fn save(&self, tx: &Tx<'_>, saga: &mut Saga) -> Result<(), StoreError> {
-        let now = tx.now();
-        let lease = (!saga.status.is_terminal()).then(|| rfc3339(now + self.lease_nano));
-        let changed = tx.execute(
-            "UPDATE sagas",
-            "UPDATE sagas SET status = ?3, current_state = ?4, completed_steps = ?5, saga_data = ?6,
-                 compensation_reason = ?7, manual_intervention_required = ?8, updated_at = ?9,
-                 lease_owner = CASE WHEN ?10 IS NULL THEN NULL ELSE ?11 END, lease_expires_at = ?10,
-                 version = version + 1
-             WHERE saga_id = ?1 AND version = ?2",
-            rusqlite::params![
-                saga.saga_id,
-                saga.version,
-                saga.status.as_str(),
-                saga.current_state,
-                json_text(&saga.completed_steps)?,
-                json_text(&saga.data)?,
-                saga.compensation_reason,
-                saga.manual_intervention_required,
-                rfc3339(now),
-                lease,
-                self.instance_id,
-            ],
-        )?;
-        if changed != 1 {
-            return Err(StoreError::Conflict(format!(
-                "saga {} was changed by another instance",
-                saga.saga_id
-            )));
+        let now = rfc3339(tx.now());
+        let lease = (!saga.status.is_terminal()).then(|| rfc3339(tx.now() + self.lease_nano));
+        let (mut row, owner) = (saga.clone(), self.instance_id.clone());
+        row.updated_at.clone_from(&now);
+        if self.spoilt.lacks_fields() {
+            row.updated_at.clear();
+            row.completed_steps.clear();
         }
+        self.spoilt.write(tx, move |tx| {
+            update_saga(tx, &row, &owner, lease.as_deref())
+        })?;
         saga.version += 1;
-        saga.updated_at = rfc3339(now);
+        saga.updated_at = now;
         Ok(())
     }
 
@@ -273,28 +279,57 @@ impl Writer {
         saga: &Saga,
         change: &StepChange<'_>,
     ) -> Result<(), StoreError> {
+        if self.spoilt.is_late() && change.status == StepStatus::InProgress {
+            return Ok(());
+        }
+        let retries = if self.spoilt.forgets_count() {
+            0
+        } else {
+            change.retry_count
+        };
         let now = tx.now_text();
         let started = (change.status == StepStatus::InProgress).then(|| now.clone());
         let ended = matches!(
             change.status,
             StepStatus::Completed | StepStatus::Failed | StepStatus::Compensated
         );
+        let (saga_id, ordinal, status) = (
+            saga.saga_id.clone(),
+            change.ordinal as i64 + 1,
+            change.status,
+        );
+        let (error, result) = (
+            change.error.map(str::to_owned),
+            change.result.map(Value::to_string),
+        );
+        self.spoilt.write(tx, move |tx| {
+            tx.execute(
+                "UPDATE saga_steps",
+                "UPDATE saga_steps SET status = ?3, retry_count = ?4, started_at = coalesce(started_at, ?5),
+                     completed_at = coalesce(?6, completed_at), error_details = coalesce(?7, error_details),
+                     result = coalesce(?8, result)
+                 WHERE saga_id = ?1 AND ordinal = ?2",
+                rusqlite::params![
+                    saga_id,
+                    ordinal,
+                    status.as_str(),
+                    retries,
+                    started,
+                    ended.then_some(now),
+                    error,
+                    result,
+                ],
+            )
+            .map(|_| ())
+        })
+    }
+
+    /// Takes every step back to where it began.
+    pub fn reset_steps(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError> {
         tx.execute(
             "UPDATE saga_steps",
-            "UPDATE saga_steps SET status = ?3, retry_count = ?4, started_at = coalesce(started_at, ?5),
-                 completed_at = coalesce(?6, completed_at), error_details = coalesce(?7, error_details),
-                 result = coalesce(?8, result)
-             WHERE saga_id = ?1 AND ordinal = ?2",
-            rusqlite::params![
-                saga.saga_id,
-                change.ordinal as i64 + 1,
-                change.status.as_str(),
-                change.retry_count,
-                started,
-                ended.then_some(now),
-                change.error,
-                change.result.map(Value::to_string),
-            ],
+            "UPDATE saga_steps SET status = 'pending', retry_count = 0 WHERE saga_id = ?1",
+            [&saga.saga_id],
         )?;
         Ok(())
     }
@@ -340,6 +375,98 @@ impl Writer {
         }
         Ok(saga)
     }
+}
+
+fn insert_saga(
+    tx: &Tx<'_>,
+    saga: &Saga,
+    steps: &'static [StepDef],
+    owner: &str,
+    lease: &str,
+) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT sagas",
+        "INSERT INTO sagas (saga_id, model, operation_id, order_id, user_id, status, current_state, completed_steps,
+             saga_data, retry_policy, lease_owner, lease_expires_at, traceparent, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+        rusqlite::params![
+            saga.saga_id,
+            saga.model,
+            saga.operation_id,
+            saga.order_id,
+            saga.user_id,
+            saga.status.as_str(),
+            saga.current_state,
+            json_text(&saga.data)?,
+            RETRY_POLICY,
+            owner,
+            lease,
+            saga.traceparent,
+            saga.created_at,
+        ],
+    )?;
+    for (ordinal, step) in steps.iter().enumerate() {
+        let forward =
+            json!({ "method": step.forward, "timeout_ms": step.timeout.as_millis() as u64 });
+        let undo = step
+            .compensation
+            .map(|(method, _)| json!({ "method": method }).to_string());
+        tx.execute(
+            "INSERT saga_steps",
+            "INSERT INTO saga_steps (saga_id, step_id, ordinal, step_name, service_name, forward_op, compensation_op,
+                 idempotency_key, compensation_key, status)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending')",
+            rusqlite::params![
+                saga.saga_id,
+                step_id(saga, ordinal),
+                ordinal as i64 + 1,
+                step.name,
+                step.service,
+                forward.to_string(),
+                undo,
+                forward_key(saga, step),
+                compensation_key(saga, step),
+            ],
+        )?;
+    }
+    Ok(())
+}
+
+/// A saga that has ended gives its lease up.
+fn update_saga(
+    tx: &Tx<'_>,
+    saga: &Saga,
+    owner: &str,
+    lease: Option<&str>,
+) -> Result<(), StoreError> {
+    let changed = tx.execute(
+        "UPDATE sagas",
+        "UPDATE sagas SET status = ?3, current_state = ?4, completed_steps = ?5, saga_data = ?6,
+             compensation_reason = ?7, manual_intervention_required = ?8, updated_at = ?9,
+             lease_owner = CASE WHEN ?10 IS NULL THEN NULL ELSE ?11 END, lease_expires_at = ?10,
+             version = version + 1
+         WHERE saga_id = ?1 AND version = ?2",
+        rusqlite::params![
+            saga.saga_id,
+            saga.version,
+            saga.status.as_str(),
+            saga.current_state,
+            json_text(&saga.completed_steps)?,
+            json_text(&saga.data)?,
+            saga.compensation_reason,
+            saga.manual_intervention_required,
+            saga.updated_at,
+            lease,
+            owner,
+        ],
+    )?;
+    if changed != 1 {
+        return Err(StoreError::Conflict(format!(
+            "saga {} was changed by another instance",
+            saga.saga_id
+        )));
+    }
+    Ok(())
 }
 
 #[must_use]
@@ -429,6 +556,51 @@ pub fn abandoned(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
         [tx.now_text()],
         |row| row.get(0),
     )
+}
+
+/// The order that an operation has led to.
+pub fn order_of(tx: &Tx<'_>, operation_id: &str) -> Result<Option<String>, StoreError> {
+    tx.one(
+        "SELECT sagas",
+        "SELECT order_id FROM sagas WHERE operation_id = ?1 ORDER BY created_at LIMIT 1",
+        [operation_id],
+        |row| row.get(0),
+    )
+}
+
+/// Those of them alone that have done nothing yet.
+pub fn abandoned_at_the_start(tx: &Tx<'_>) -> Result<Vec<String>, StoreError> {
+    tx.all(
+        "SELECT sagas",
+        "SELECT saga_id FROM sagas WHERE current_state = 'initiated' AND status IN ('initiated', 'running')
+           AND (lease_expires_at IS NULL OR lease_expires_at < ?1) ORDER BY created_at LIMIT 100",
+        [tx.now_text()],
+        |row| row.get(0),
+    )
+}
+
+/// Cancels the orders of all open sagas, as their customers may do at any time.
+pub fn close_orders(tx: &Tx<'_>) -> Result<(), StoreError> {
+    let open = tx.all(
+        "SELECT sagas",
+        "SELECT order_id, saga_id, substr(traceparent, 4, 32) FROM sagas WHERE status IN ('initiated', 'running')",
+        [],
+        |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, String>(2)?)),
+    )?;
+    for (order_id, saga_id, trace_id) in &open {
+        let which = orders::Which {
+            order_id,
+            saga_id,
+            trace_id,
+        };
+        let change = orders::Event {
+            to: "CANCELLED",
+            event: "customer cancelled",
+            ..orders::Event::default()
+        };
+        orders::advance(tx, which, "", &change)?;
+    }
+    Ok(())
 }
 
 pub fn failure_of(saga: &Saga) -> Failure {

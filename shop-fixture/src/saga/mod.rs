@@ -4,4 +4,5 @@ pub mod engine;
 pub mod journal;
 pub mod models;
 pub mod recovery;
+mod spoilt;
 pub mod types;

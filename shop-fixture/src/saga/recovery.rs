@@ -10,7 +10,8 @@ use crate::clock::parse_rfc3339;
 use crate::context::Context;
 use crate::discovery;
 use crate::propagation::TraceContext;
-use crate::store::StoreError;
+use crate::runtime::Rt;
+use crate::store::{Store, StoreError};
 use crate::telemetry::{Attributes, Kind};
 
 const SCAN: Duration = Duration::from_secs(30);
@@ -55,8 +56,9 @@ pub fn decide(
 pub async fn run(engine: Arc<Engine>) {
     let mut stopping = engine.rt().stopping();
     let task = engine.rt().tasks.begin("saga_recovery");
+    let mut search = Search::default();
     loop {
-        if let Err(error) = scan(&engine).await {
+        if let Err(error) = search.scan(&engine).await {
             engine.rt().telemetry.warn(
                 "exception",
                 "scan for abandoned sagas failed",
@@ -73,42 +75,93 @@ pub async fn run(engine: Arc<Engine>) {
     }
 }
 
-async fn scan(engine: &Arc<Engine>) -> Result<(), StoreError> {
-    let store = engine.rt().store().map_err(|_| StoreError::Gone)?;
-    for id in store.read::<_, StoreError, _>(journal::abandoned).await? {
-        if engine.is_running(&id) {
-            continue;
-        }
-        let writer = engine.writer().clone();
-        let taken = store
-            .write::<_, StoreError, _>(move |tx| writer.take(tx, &id))
-            .await?;
-        let Some(saga) = taken else { continue };
-        match engine.model(&saga.model) {
-            Ok(model) => {
-                tokio::spawn(recover(Arc::clone(engine), saga, model));
-            }
-            Err(error) => engine.rt().telemetry.error(
-                "exception",
-                "abandoned saga of an unknown model",
-                about(&saga)
-                    .with("error.code", error.reason)
-                    .with("error.details", error.message),
-            ),
-        }
-    }
-    Ok(())
+/// The search for abandoned sagas over the life of a process.
+#[derive(Default)]
+struct Search {
+    scans: u64,
+    /// A fault has ended it for good.
+    over: bool,
+    /// Sagas decided so far, for a decision that a fault leaves to chance.
+    decided: usize,
 }
 
-async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
+impl Search {
+    async fn scan(&mut self, engine: &Arc<Engine>) -> Result<(), StoreError> {
+        let rt = engine.rt();
+        let stops_early = rt.faults.is_on("recovery_stops_early");
+        if rt.faults.is_on("recovery_off") || self.over && stops_early {
+            return Ok(());
+        }
+        let store = rt.store().map_err(|_| StoreError::Gone)?;
+        if self.scans == 0 && rt.faults.is_on("closed_meanwhile") {
+            store
+                .write::<_, StoreError, _>(journal::close_orders)
+                .await?;
+        }
+        let find = if rt.faults.is_on("recovery_narrow") {
+            journal::abandoned_at_the_start
+        } else {
+            journal::abandoned
+        };
+        let mut ids = store.read::<_, StoreError, _>(find).await?;
+        ids.retain(|id| !engine.is_running(id));
+        self.scans += 1;
+        if ids.is_empty() && self.scans > 1 {
+            return Ok(());
+        }
+        let span = rt.telemetry.root("saga recovery scan", Kind::Internal);
+        span.set("shop.saga.scan.found", ids.len());
+        if stops_early {
+            if self.scans < 3 {
+                return Ok(());
+            }
+            self.over = !ids.is_empty();
+            ids.truncate(1);
+        }
+        crate::context::in_span(&span, self.take(engine, store, ids)).await
+    }
+
+    /// Takes the leases, and recovers what nobody else took first.
+    async fn take(
+        &mut self,
+        engine: &Arc<Engine>,
+        store: &Store,
+        ids: Vec<String>,
+    ) -> Result<(), StoreError> {
+        for id in ids {
+            let writer = engine.writer().clone();
+            let taken = store
+                .write::<_, StoreError, _>(move |tx| writer.take(tx, &id))
+                .await?;
+            let Some(saga) = taken else { continue };
+            match engine.model(&saga.model) {
+                Ok(model) => {
+                    self.decided += 1;
+                    tokio::spawn(recover(Arc::clone(engine), saga, model, self.decided));
+                }
+                Err(error) => engine.rt().telemetry.error(
+                    "exception",
+                    "abandoned saga of an unknown model",
+                    about(&saga)
+                        .with("error.code", error.reason)
+                        .with("error.details", error.message),
+                ),
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>, turn: usize) {
     let rt = engine.rt();
     let span = rt.telemetry.root("saga recover", Kind::Internal);
     if let Ok(original) = TraceContext::parse(&saga.traceparent) {
         span.link(original);
     }
     let now = rt.clock.now();
+    // A row that does not say when it changed is as old as can be.
     let age =
-        Duration::from_nanos(now.saturating_sub(parse_rfc3339(&saga.updated_at).unwrap_or(now)));
+        Duration::from_nanos(now.saturating_sub(parse_rfc3339(&saga.updated_at).unwrap_or(0)));
     let done = saga.completed_steps.len();
     let context = Context::default().with_span(&span);
     context
@@ -128,6 +181,13 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
                 paid,
                 fresh,
                 next_reachable,
+            );
+            let wanted = is_still_wanted(rt, &saga, &model).await;
+            let action = spoilt(
+                rt,
+                &saga,
+                if wanted { action } else { Action::Compensate },
+                turn,
             );
             span.set("shop.saga.age_ms", age.as_millis() as u64);
             let word = if action == Action::Compensate {
@@ -151,7 +211,9 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
                     saga.completed_steps.push(step.name.to_owned());
                 }
                 saga.status = Status::Compensating;
-                let reason = if next_reachable {
+                let reason = if !wanted {
+                    "the order was closed meanwhile"
+                } else if next_reachable {
                     "abandoned for too long"
                 } else {
                     "the next service is not reachable"
@@ -167,10 +229,21 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
                     http: 500,
                 });
             }
+            let restarts = rt.faults.is_on("recovery_from_start");
+            if restarts {
+                saga.completed_steps.clear();
+                saga.current_state = "initiated".to_owned();
+            }
+            if restarts || rt.faults.is_on("recovery_new_keys") {
+                saga.data.key_suffix = format!(":{}", crate::ids::random_u64() % 100_000);
+            }
             let (writer, mut changed) = (engine.writer().clone(), saga);
             let Ok(store) = rt.store() else { return };
             let saved = store
                 .write::<_, StoreError, _>(move |tx| {
+                    if restarts {
+                        writer.reset_steps(tx, &changed)?;
+                    }
                     writer.save(tx, &mut changed)?;
                     writer.append(
                         tx,
@@ -189,6 +262,41 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>) {
             }
         })
         .await;
+}
+
+/// Whether what the saga is about still stands. Nobody changes an order of a saga but the saga and the customer.
+async fn is_still_wanted(rt: &Rt, saga: &Saga, model: &Arc<dyn Model>) -> bool {
+    let (Ok(store), Status::Initiated | Status::Running) = (rt.store(), saga.status) else {
+        return true;
+    };
+    if rt.faults.is_on("recovery_blind") {
+        return true;
+    }
+    let wanted = store
+        .read::<_, StoreError, _>(|tx| model.is_still_wanted(tx, saga))
+        .await;
+    // What can not be read is decided without it.
+    wanted.unwrap_or(true)
+}
+
+/// The decision as faults turn it round.
+fn spoilt(rt: &Rt, saga: &Saga, action: Action, turn: usize) -> Action {
+    let other = match action {
+        Action::Continue => Action::Compensate,
+        Action::Compensate => Action::Continue,
+    };
+    if saga.status == Status::Compensating {
+        return action;
+    }
+    if let Some(params) = rt.faults.find("recovery_misreads")
+        && params["state"].as_str() == Some(&saga.current_state)
+    {
+        return other;
+    }
+    if rt.faults.is_on("recovery_by_chance") && turn % 2 == 0 {
+        return other;
+    }
+    action
 }
 
 #[cfg(test)]

@@ -65,6 +65,9 @@ pub struct Data {
     /// Result of each completed step, by step name.
     #[serde(default)]
     pub results: std::collections::BTreeMap<String, Value>,
+    /// What keys end in when they are no longer those the saga began with.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub key_suffix: String,
     /// The step that failed for good, once one has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -200,13 +203,20 @@ pub trait Model: Send + Sync {
     fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError>;
     /// The same when all has been undone, or given up.
     fn on_failed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError>;
+    /// Whether what the saga is about still stands, as its rows now say.
+    fn is_still_wanted(&self, _tx: &Tx<'_>, _saga: &Saga) -> Result<bool, StoreError> {
+        Ok(true)
+    }
     /// Publishes, after the commit, without holding the saga up.
     fn publish(&self, staged: Vec<Staged>);
 }
 
 #[must_use]
 pub fn forward_key(saga: &Saga, step: &StepDef) -> String {
-    format!("saga:{}:{}:{}", saga.saga_id, step.op, saga.order_id)
+    format!(
+        "saga:{}:{}:{}{}",
+        saga.saga_id, step.op, saga.order_id, saga.data.key_suffix
+    )
 }
 
 #[must_use]

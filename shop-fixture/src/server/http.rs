@@ -393,6 +393,9 @@ fn describe(rt: &Rt, begun: &Begun, request: &HttpRequest, template: &'static st
     if !template.is_empty() {
         span.set("http.route", template);
     }
+    if let Some(key) = &begun.context.shared.idempotency_key {
+        span.set("shop.idempotency.key", key);
+    }
     span.set("url.path", &request.path);
     span.set("url.scheme", "http");
     if !request.query.is_empty() {

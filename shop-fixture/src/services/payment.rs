@@ -1,6 +1,7 @@
 //! Owns payment: payments with their state machine, and the simulated processor behind them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use prost::Message;
 use rusqlite::Row;
@@ -19,7 +20,7 @@ use crate::proto::payments::payments_service_server::{PaymentsService, PaymentsS
 use crate::resilience::timeouts;
 use crate::runtime::Rt;
 use crate::store::{Store, StoreError, Tx};
-use crate::telemetry::Attributes;
+use crate::telemetry::{Attributes, Kind};
 
 const SCHEMA: &str = "
 CREATE TABLE payments (
@@ -108,6 +109,7 @@ fn verdict(method: &str) -> Verdict {
 impl Payments {
     async fn process(&self, request: proto::PaymentRequest) -> Result<proto::Payment, ApiError> {
         check(&request)?;
+        crate::faults::refusal(&self.rt)?;
         let payload = json!({
             "order_id": request.order_id, "user_id": request.user_id, "amount_cents": request.amount_cents,
             "currency": request.currency, "payment_method_id": request.payment_method_id,
@@ -119,7 +121,11 @@ impl Payments {
                 Begin::Run(ticket) => ticket,
             };
         let key = key.unwrap_or_default();
-        match self.charge(&request, &key, &ticket).await {
+        let charged = match self.rt.faults.find("capture_late") {
+            Some(params) => self.charge_late(&params, &request, &key, &ticket).await,
+            None => self.charge(&request, &key, &ticket).await,
+        };
+        match charged {
             Ok(payment) => Ok(payment),
             Err(error) => {
                 // An effect that is there must keep its record, or a repetition would charge again.
@@ -129,6 +135,28 @@ impl Payments {
                 Err(error)
             }
         }
+    }
+
+    /// Charges after a while, whether or not anybody still waits for it.
+    async fn charge_late(
+        &self,
+        params: &serde_json::Value,
+        request: &proto::PaymentRequest,
+        key: &str,
+        ticket: &Ticket,
+    ) -> Result<proto::Payment, ApiError> {
+        let after = Duration::from_millis(params["ms"].as_u64().unwrap_or_default());
+        let own = Self {
+            rt: Arc::clone(&self.rt),
+            publisher: Arc::clone(&self.publisher),
+        };
+        let (request, key, ticket) = (request.clone(), key.to_owned(), ticket.clone());
+        let task = tokio::spawn(context::current().scope(async move {
+            tokio::time::sleep(after.min(Duration::from_secs(600))).await;
+            own.charge(&request, &key, &ticket).await
+        }));
+        task.await
+            .unwrap_or_else(|_| Err(ApiError::internal("the payment was not finished")))
     }
 
     /// Records the attempt, asks the processor, and settles both together.
@@ -221,13 +249,23 @@ impl Payments {
                 Begin::Replay(outcome) => return replayed(outcome?),
                 Begin::Run(ticket) => ticket,
             };
+        if let Err(error) = processor_refunds(&self.rt).await {
+            ticket.settle_failure(&self.rt, &error).await?;
+            return Err(error);
+        }
         let (ask, settle) = (request.clone(), ticket.clone());
         let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
+        let kept = self
+            .rt
+            .faults
+            .find("refund_part")
+            .and_then(|params| params["cents"].as_i64())
+            .unwrap_or(0);
         let outcome = self
             .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
-                let refunded = refund(tx, &ask, &settle)?;
+                let refunded = refund(tx, &ask, &settle, kept)?;
                 let mut staged = Vec::new();
                 if let Ok(payment) = &refunded
                     && payment.refund_cents > 0
@@ -385,10 +423,46 @@ fn settle(
     }
 }
 
+/// Asks the processor to give money back.
+async fn processor_refunds(rt: &Rt) -> Result<(), ApiError> {
+    let span = rt.telemetry.span("POST /refunds", Kind::Client);
+    span.set("peer.service", "processor");
+    span.set("http.request.method", "POST");
+    let mode = rt.faults.find("processor_refunds");
+    let outcome = match mode.as_ref().map(|params| params["mode"].as_str()) {
+        Some(Some("silent")) => {
+            tokio::time::sleep(timeouts::PROCESSOR).await;
+            Err(ApiError::new(
+                Code::DeadlineExceeded,
+                "PROCESSOR_TIMEOUT",
+                "the processor did not answer",
+            ))
+        }
+        Some(_) => {
+            span.set("http.response.status_code", 503);
+            Err(ApiError::new(
+                Code::Unavailable,
+                "PROCESSOR_FAILED",
+                "the processor answered 503",
+            ))
+        }
+        None => Ok(()),
+    };
+    match &outcome {
+        Err(error) if error.reason == "PROCESSOR_TIMEOUT" => span.fail("timeout", &error.message),
+        Err(error) => span.fail("503", &error.message),
+        Ok(()) => span.set("http.response.status_code", 200),
+    }
+    span.end();
+    outcome
+}
+
+/// `kept` is left out of what is given back.
 fn refund(
     tx: &Tx<'_>,
     request: &proto::RefundRequest,
     ticket: &Ticket,
+    kept: i64,
 ) -> Result<Result<proto::Payment, ApiError>, StoreError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM payments WHERE order_id = ?1 AND (?2 = '' OR payment_id = ?2)
@@ -427,7 +501,12 @@ fn refund(
                 "UPDATE payments",
                 "UPDATE payments SET status = ?2, refund_cents = refund_cents + ?3, updated_at = ?4
                  WHERE payment_id = ?1",
-                (&payment.payment_id, status, amount, tx.now_text()),
+                (
+                    &payment.payment_id,
+                    status,
+                    (amount - kept).max(1),
+                    tx.now_text(),
+                ),
             )?;
         }
         "COMPLETED" => {

@@ -145,6 +145,7 @@ async fn ship(
             "each item needs a product and a quantity",
         ));
     }
+    crate::faults::refusal(&rt)?;
     let lines: Vec<Value> = ask
         .items
         .iter()

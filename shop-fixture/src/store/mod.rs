@@ -349,6 +349,13 @@ where
 
 impl Inner {
     fn tell(&self, context: &Context, executed: Vec<Executed>) {
+        let waits = writer::lock_waits();
+        if waits > 0 {
+            let labels = [("service", self.telemetry.identity().service.as_str())];
+            self.telemetry
+                .metrics()
+                .set("shop_db_lock_waits", &labels, waits as f64);
+        }
         for statement in executed {
             let (operation, collection) = statement
                 .summary

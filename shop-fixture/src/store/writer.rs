@@ -4,13 +4,24 @@
 use std::cell::RefCell;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
 use super::{Executed, StoreError, Tx};
 use crate::clock::Clock;
+
+/// Times that somebody else's lock was waited for, since the process began.
+static LOCK_WAITS: AtomicU64 = AtomicU64::new(0);
+/// A lock is free, or is waited for; nothing lies between but the machine's own delays.
+const LONG_WAIT: Duration = Duration::from_millis(250);
+
+pub(super) fn lock_waits() -> u64 {
+    LOCK_WAITS.load(Ordering::Relaxed)
+}
 
 /// The most that shares one transaction: whoever came first must not wait for a crowd.
 const BATCH: usize = 64;
@@ -169,7 +180,12 @@ fn transact(connection: &Connection, clock: &Clock, batch: Vec<Box<dyn Job>>) {
             continue;
         }
         if !open {
-            if let Err(error) = execute(connection, "BEGIN IMMEDIATE") {
+            let asked = Instant::now();
+            let begun = execute(connection, "BEGIN IMMEDIATE");
+            if asked.elapsed() >= LONG_WAIT {
+                LOCK_WAITS.fetch_add(1, Ordering::Relaxed);
+            }
+            if let Err(error) = begun {
                 job.settle(Some(same(&error)));
                 locked_out = Some(error);
                 continue;

@@ -33,10 +33,7 @@ impl Engine {
     #[must_use]
     pub fn new(rt: Rt, models: Vec<Arc<dyn Model>>) -> Arc<Self> {
         let lease_nano = rt.clock.scaled(LEASE).as_nanos() as u64;
-        let writer = Writer {
-            instance_id: rt.instance_id().to_owned(),
-            lease_nano,
-        };
+        let writer = Writer::new(&rt, lease_nano);
         Arc::new(Self {
             rt,
             models,
@@ -97,10 +94,13 @@ impl Engine {
         self.count_active();
         let started = tokio::time::Instant::now();
         let outcome = self.drive(&mut saga, &model).await;
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&saga.saga_id);
+        // A saga that nobody turns back stays in hand, or recovery would take it up again and again.
+        if saga.status.is_terminal() || !self.rt.faults.is_on("undo_never_starts") {
+            self.running
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .remove(&saga.saga_id);
+        }
         self.count_active();
         match outcome {
             Ok(()) => {
@@ -184,6 +184,9 @@ impl Engine {
                     continue;
                 }
                 if let Err(failure) = self.forward(saga, model, ordinal, step, opening).await? {
+                    if self.rt.faults.is_on("undo_never_starts") {
+                        return Ok(());
+                    }
                     self.turn_back(saga, model, ordinal, failure).await?;
                     break;
                 }
@@ -279,7 +282,7 @@ impl Engine {
     }
 
     /// Whether a fault on a step, or on all of them, strikes this one.
-    fn strikes(&self, kind: &str, step: &StepDef) -> bool {
+    pub(super) fn strikes(&self, kind: &str, step: &StepDef) -> bool {
         self.rt.faults.find(kind).is_some_and(|params| {
             params["step"]
                 .as_str()

@@ -56,7 +56,9 @@ impl Engine {
                 Err(error) => {
                     let refused = error.certainty == Certainty::Definite
                         || error.api.reason == "CIRCUIT_OPEN";
-                    let pause = if self.strikes("retry_forever", step) {
+                    let pause = if self.strikes("retry_forever", step)
+                        || self.strikes("retry_count_lost", step)
+                    {
                         RESEND.last()
                     } else if refused {
                         None

@@ -11,7 +11,7 @@ use crate::context::in_span;
 use crate::error::ApiError;
 use crate::saga::journal::{self, Entry, StepChange};
 use crate::saga::types::{
-    Failure, Model, Saga, Status, StepDef, StepRow, StepStatus, compensation_key,
+    Failure, Model, Saga, Status, StepDef, StepRow, StepStatus, compensation_key, forward_key,
 };
 use crate::store::StoreError;
 
@@ -30,6 +30,7 @@ impl Engine {
         let Some(step) = model.steps().get(ordinal) else {
             return Ok(());
         };
+        let unanswered = failure.error.certainty == Certainty::Unknown;
         // Under strict publishing the effect is there although the step failed.
         let happened = failure.error.api.reason == "EVENT_NOT_PUBLISHED";
         if (happened || failure.error.certainty == Certainty::Unknown)
@@ -44,6 +45,11 @@ impl Engine {
             message: api.message.clone(),
             http: api.http_status(),
         });
+        if unanswered && self.rt.faults.is_on("undo_bypassed") {
+            saga.status = Status::Failed;
+            saga.current_state = "failed".to_owned();
+            return self.finish(saga, model).await;
+        }
         saga.status = Status::Compensating;
         saga.compensation_reason = Some(format!("{} failed: {}", step.name, api.reason));
         self.save(saga, Some(saga.completed_steps.len())).await?;
@@ -82,7 +88,9 @@ impl Engine {
             let compensated = rows
                 .get(ordinal)
                 .is_some_and(|row| row.status == StepStatus::Compensated);
-            let succeeded = compensated || self.undo(saga, model, ordinal, step).await?;
+            let left_out = self.strikes("undo_handler_missing", step);
+            let succeeded =
+                compensated || left_out || self.undo(saga, model, ordinal, step).await?;
             saga.completed_steps.pop();
             if !succeeded {
                 failed.push(name);
@@ -106,10 +114,13 @@ impl Engine {
         step: &'static StepDef,
     ) -> Result<bool, StoreError> {
         saga.current_state = step.undoing.to_owned();
-        let Some(key) = compensation_key(saga, step) else {
+        let Some(mut key) = compensation_key(saga, step) else {
             self.record_undone(saga, ordinal, 1, Ok(())).await?;
             return Ok(true);
         };
+        if self.strikes("undo_forward_key", step) {
+            key = forward_key(saga, step);
+        }
         let mut attempt: u32 = 0;
         loop {
             attempt += 1;

@@ -191,6 +191,10 @@ impl Model for Shopflow {
             (RESERVE_INVENTORY, _) => "INVENTORY_ERROR",
             _ => "SHIPPING_ERROR",
         };
+        if orders::status(tx, &saga.order_id)?.as_deref() == Some("CANCELLED") {
+            // The customer closed it; undoing it changes nothing of that.
+            return Ok(Vec::new());
+        }
         let change = Event {
             to: "FAILED",
             event: "saga failed",
@@ -208,9 +212,16 @@ impl Model for Shopflow {
         } else {
             saga.data.total_cents
         };
+        if self.rt.faults.is_on("cancel_untold") {
+            return Ok(Vec::new());
+        }
         let data =
             json!({ "order_id": saga.order_id, "reason": reason, "refunded_cents": refunded });
         self.stage(tx, saga, "OrderCancelled", data)
+    }
+
+    fn is_still_wanted(&self, tx: &Tx<'_>, saga: &Saga) -> Result<bool, StoreError> {
+        Ok(orders::status(tx, &saga.order_id)?.as_deref() != Some("CANCELLED"))
     }
 
     fn publish(&self, staged: Vec<Staged>) {

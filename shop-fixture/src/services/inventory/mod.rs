@@ -1,6 +1,7 @@
 //! Owns inventory: stock, its reservations, the read replica for browsing, and the events about them.
 
 mod replica;
+mod spoilt;
 mod stock;
 
 use std::sync::Arc;
@@ -127,6 +128,7 @@ impl Inventory {
         request: proto::ReserveRequest,
     ) -> Result<proto::Reservation, ApiError> {
         check(&request)?;
+        crate::faults::refusal(&self.rt)?;
         let lines: Vec<_> = request
             .items
             .iter()
@@ -181,11 +183,14 @@ impl Inventory {
         };
         let about = Attributes::new().with("order_id", &request.order_id);
         match &outcome {
-            Ok(reservation) => self.rt.telemetry.info(
-                "inventory.reserved",
-                "stock reserved",
-                about.with("reservation_id", &reservation.reservation_id),
-            ),
+            Ok(reservation) => {
+                self.rt.telemetry.info(
+                    "inventory.reserved",
+                    "stock reserved",
+                    about.with("reservation_id", &reservation.reservation_id),
+                );
+                spoilt::after_reserving(&self.rt, &request.order_id);
+            }
             Err(error) => {
                 let labels = [("reason", error.reason.as_str())];
                 self.rt.telemetry.metrics().add(
@@ -225,11 +230,23 @@ impl Inventory {
         };
         let (ask, settle) = (request.clone(), ticket.clone());
         let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
+        let mut released = false;
+        if to == "RELEASED" {
+            if let Err(error) = spoilt::refusal(&self.rt, &request).await {
+                ticket.settle_failure(&self.rt, &error).await?;
+                return Err(error);
+            }
+            released = spoilt::release(&self.rt, &request).await?;
+        }
         let stored = self
             .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
-                let events = stock::settle(tx, &ask.reservation_id, &ask.order_id, to)?;
+                let events = if released {
+                    Vec::new()
+                } else {
+                    stock::settle(tx, &ask.reservation_id, &ask.order_id, to)?
+                };
                 let reservation = stock::find(tx, &ask.reservation_id, &ask.order_id)?
                     .unwrap_or_else(|| {
                         // Nothing was ever held: undoing it has succeeded.

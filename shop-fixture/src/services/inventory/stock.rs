@@ -193,6 +193,23 @@ fn low_event(tx: &Tx<'_>, product_id: &str, before: i64) -> Result<Option<Event>
         }))
 }
 
+/// A held line: its reservation, product and quantity.
+pub(super) type Held = (String, String, i64);
+
+pub(super) fn held(
+    tx: &Tx<'_>,
+    reservation_id: &str,
+    order_id: &str,
+) -> Result<Vec<Held>, StoreError> {
+    tx.all(
+        "SELECT reservations",
+        "SELECT reservation_id, product_id, quantity FROM reservations
+         WHERE status = 'HELD' AND (?1 = '' OR reservation_id = ?1) AND (?2 = '' OR order_id = ?2)",
+        (reservation_id, order_id),
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )
+}
+
 /// Brings every held line of a reservation, or of an order, to an end: COMMITTED, RELEASED or EXPIRED. Lines that have
 /// ended already stay as they are.
 pub(super) fn settle(
@@ -201,19 +218,7 @@ pub(super) fn settle(
     order_id: &str,
     to: &'static str,
 ) -> Result<Vec<Event>, StoreError> {
-    let held = tx.all(
-        "SELECT reservations",
-        "SELECT reservation_id, product_id, quantity FROM reservations
-         WHERE status = 'HELD' AND (?1 = '' OR reservation_id = ?1) AND (?2 = '' OR order_id = ?2)",
-        (reservation_id, order_id),
-        |row| {
-            Ok((
-                row.get::<_, String>(0)?,
-                row.get::<_, String>(1)?,
-                row.get::<_, i64>(2)?,
-            ))
-        },
-    )?;
+    let held = held(tx, reservation_id, order_id)?;
     for (reservation_id, product_id, quantity) in &held {
         let taken = if to == "COMMITTED" { *quantity } else { 0 };
         tx.execute(
@@ -229,6 +234,53 @@ pub(super) fn settle(
         )?;
     }
     Ok(Vec::new())
+}
+
+/// Marks a line as ended and sets its stock to these figures, whatever they have become since.
+pub(super) fn overwrite(
+    tx: &Tx<'_>,
+    line: &Held,
+    reserved: i64,
+    version: i64,
+) -> Result<(), StoreError> {
+    let (reservation_id, product_id, _) = line;
+    tx.execute(
+        "UPDATE stock",
+        "UPDATE stock SET reserved_quantity = max(?2, 0), version = ?3 WHERE product_id = ?1",
+        (product_id, reserved, version),
+    )?;
+    end(tx, reservation_id, product_id, "RELEASED")
+}
+
+/// Marks a line as released, with so much of it given back.
+pub(super) fn release_line(tx: &Tx<'_>, line: &Held, back: i64) -> Result<(), StoreError> {
+    let (reservation_id, product_id, _) = line;
+    tx.execute(
+        "UPDATE stock",
+        "UPDATE stock SET reserved_quantity = reserved_quantity - ?2, version = version + 1 WHERE product_id = ?1",
+        (product_id, back),
+    )?;
+    end(tx, reservation_id, product_id, "RELEASED")
+}
+
+fn end(tx: &Tx<'_>, reservation: &str, product: &str, to: &'static str) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE reservations",
+        "UPDATE reservations SET status = ?3, updated_at = ?4 WHERE reservation_id = ?1 AND product_id = ?2",
+        (reservation, product, to, tx.now_text()),
+    )?;
+    Ok(())
+}
+
+/// Deletes an order's reservation, its stock given back.
+pub(super) fn purge(tx: &Tx<'_>, order_id: &str) -> Result<(), StoreError> {
+    settle(tx, "", order_id, "EXPIRED")?;
+    tx.execute(
+        "DELETE reservations",
+        "DELETE FROM reservations WHERE order_id = ?1 AND status = 'EXPIRED'",
+        [order_id],
+    )?;
+    Ok(())
 }
 
 /// Frees what was held beyond its time; answers reservation and order of each.

@@ -4,6 +4,7 @@ mod delivery;
 pub mod orders;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tonic::{Request, Response, Status};
 
@@ -80,6 +81,10 @@ impl Orders {
         };
         let model = self.engine.model(&model_name)?;
         let data = check(&request)?;
+        let operation_id = self.operation();
+        if let Some(known) = self.known(operation_id.as_deref()).await? {
+            return self.answer(&known, None).await;
+        }
         let now = self.rt.clock.now_text();
         let context = context::current();
         let trace = context
@@ -88,7 +93,7 @@ impl Orders {
         let saga = Saga {
             saga_id: ulid("sg_"),
             model: model_name,
-            operation_id: context.shared.idempotency_key.clone(),
+            operation_id: operation_id.clone(),
             order_id: ulid("ord_"),
             user_id: request.user_id.clone(),
             status: SagaStatus::Initiated,
@@ -112,16 +117,29 @@ impl Orders {
             Arc::clone(&self.publisher),
             Cause::here(),
         );
-        let staged = self
+        let guarded = !["operation_unchecked", "operation_races"]
+            .iter()
+            .any(|kind| self.rt.faults.is_on(kind));
+        let written = self
             .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
+                // Looked up in the transaction that inserts: of two that come at once, one finds the other.
+                if let Some(operation) = started.operation_id.as_deref().filter(|_| guarded)
+                    && let Some(known) = journal::order_of(tx, operation)?
+                {
+                    return Ok(Err(known));
+                }
                 orders::insert(tx, &started, &trace_id)?;
                 writer.start(tx, &started, shared_model.as_ref())?;
                 let event = order_event(&started, "OrderCreated", created(&started));
-                Ok(vec![publisher.stage(tx, event, &cause)?])
+                Ok(Ok(vec![publisher.stage(tx, event, &cause)?]))
             })
             .await?;
+        let staged = match written {
+            Ok(staged) => staged,
+            Err(known) => return self.answer(&known, None).await,
+        };
         self.rt
             .telemetry
             .metrics()
@@ -137,6 +155,35 @@ impl Orders {
             // Still running, or its task ended without an answer: the journal tells the rest later.
             Ok(Err(_)) | Err(_) => self.answer(&order_id, None).await,
         }
+    }
+
+    /// What names the operation that a request is about: the client's key, if it gives one.
+    fn operation(&self) -> Option<String> {
+        let given = context::current().shared.idempotency_key.clone();
+        if self.rt.faults.is_on("operation_renamed") {
+            return given.map(|_| ulid("op_"));
+        }
+        given
+    }
+
+    /// The order of an operation that came before.
+    async fn known(&self, operation_id: Option<&str>) -> Result<Option<String>, ApiError> {
+        let Some(id) = operation_id else {
+            return Ok(None);
+        };
+        if self.rt.faults.is_on("operation_unchecked") {
+            return Ok(None);
+        }
+        let found = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(|tx| journal::order_of(tx, id))
+            .await?;
+        if let Some(params) = self.rt.faults.find("operation_races") {
+            let ms = params["ms"].as_u64().unwrap_or_default().min(10_000);
+            tokio::time::sleep(Duration::from_millis(ms)).await;
+        }
+        Ok(found)
     }
 
     async fn answer(

@@ -190,6 +190,16 @@ pub fn advance(
     history(tx, which, Some(&from), change.to, change.event, Some(step))
 }
 
+/// What has become of an order.
+pub fn status(tx: &Tx<'_>, order_id: &str) -> Result<Option<String>, StoreError> {
+    tx.one(
+        "SELECT orders",
+        "SELECT status FROM orders WHERE order_id = ?1",
+        [order_id],
+        |row| row.get(0),
+    )
+}
+
 fn history(
     tx: &Tx<'_>,
     which: Which<'_>,
