@@ -4,6 +4,7 @@ use std::error::Error;
 
 const PROTOS: &[&str] = &[
     "proto/checkout.proto",
+    "proto/flags.proto",
     "proto/health.proto",
     "proto/inventory.proto",
     "proto/orders.proto",

@@ -47,6 +47,12 @@ pub const NOTIFICATION: &str = "notification";
 pub const CATALOG: &str = "product-catalog";
 pub const USERS: &str = "user-management";
 pub const CART: &str = "shopping-cart";
+pub const FLAGS: &str = "feature-flags";
+pub const FRAUD: &str = "fraud-detection";
+pub const ACCOUNTING: &str = "accounting";
+pub const ETL: &str = "etl";
+pub const SEARCH: &str = "search";
+pub const REVIEWS: &str = "reviews";
 
 /// Every service that can be started, by number.
 pub const SERVICES: &[ServiceSpec] = &[
@@ -217,6 +223,20 @@ pub const SERVICES: &[ServiceSpec] = &[
         labels: &[],
         essential: &[],
         start_wave: 0,
+    },
+    ServiceSpec {
+        number: 14,
+        name: FLAGS,
+        namespace: "sf-infra",
+        criticality: "high",
+        http: true,
+        grpc: true,
+        base_latency_ms: (2.0, 8.0),
+        noise: 0.0,
+        instances: counts(1, 1),
+        labels: &[],
+        essential: &[],
+        start_wave: 1,
     },
 ];
 

@@ -134,6 +134,7 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
         tasks.push(tokio::spawn(work));
     }
     tasks.push(tokio::spawn(discovery::keep_fresh(Arc::clone(&rt))));
+    tasks.push(tokio::spawn(crate::flags::keep_fresh(Arc::clone(&rt))));
     tasks.push(tokio::spawn(admin::carry_out_faults(Arc::clone(&rt))));
     let watch_parent = options.watch_parent;
     let end = async {

@@ -20,6 +20,7 @@ macro_rules! package {
 }
 
 package!(checkout, "checkout.v1");
+package!(flags, "flags.v1");
 package!(health, "grpc.health.v1");
 package!(inventory, "inventory.v1");
 package!(orders, "orders.v1");

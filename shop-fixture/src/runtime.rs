@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::call::Connections;
 use crate::catalog::ServiceSpec;
@@ -14,6 +14,7 @@ use crate::config::{InstancePorts, ShopConfig};
 use crate::discovery::{Discovery, Nodes};
 use crate::error::ApiError;
 use crate::faults::Faults;
+use crate::flags::Flags;
 use crate::resilience::Resilience;
 use crate::rng::Rng;
 use crate::store::Store;
@@ -21,6 +22,9 @@ use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 pub type Rt = Arc<Runtime>;
+
+/// Business requests that a process works on at once; others wait for their turn.
+const REQUESTS_AT_ONCE: usize = 100;
 
 /// Traces whose handled requests are counted; older ones are forgotten.
 const REMEMBERED_TRACES: usize = 4_096;
@@ -32,6 +36,7 @@ pub struct Runtime {
     pub clock: Arc<Clock>,
     pub telemetry: Telemetry,
     pub faults: Faults,
+    pub flags: Flags,
     pub discovery: Discovery,
     pub connections: Connections,
     pub resilience: Resilience,
@@ -42,6 +47,7 @@ pub struct Runtime {
     ready: AtomicBool,
     draining: watch::Sender<bool>,
     in_flight: AtomicI64,
+    turns: Arc<Semaphore>,
     idle: Notify,
     ordinals: Mutex<Ordinals>,
 }
@@ -72,6 +78,8 @@ impl Runtime {
             connections: Connections::new(),
             resilience: Resilience::new(),
             faults: Faults::new(),
+            flags: Flags::new(),
+            turns: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             store: OnceLock::new(),
             ready: AtomicBool::new(false),
             draining: watch::Sender::new(false),
@@ -88,6 +96,7 @@ impl Runtime {
         rt.telemetry.gather_from(move |metrics| {
             if let Some(rt) = known.upgrade() {
                 rt.resilience.expose(rt.spec.name, metrics);
+                rt.resilience.bulkheads.expose(&rt);
                 rt.discovery.expose(&rt);
                 rt.tasks.expose(metrics);
             }
@@ -147,6 +156,11 @@ impl Runtime {
         InFlight {
             runtime: Arc::clone(self),
         }
+    }
+
+    /// The right to work on one more business request.
+    pub async fn turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.turns).acquire_owned().await.ok()
     }
 
     #[must_use]

@@ -1,4 +1,4 @@
-//! What the services beside the checkout do, through the gateway and real processes: users, carts.
+//! What the services beside the checkout do, through the gateway and real processes: users, carts, flags.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
 mod support;
@@ -180,5 +180,83 @@ async fn a_cart_is_filled_follows_the_price_and_becomes_an_order() {
         (status, &gone["error"]["code"]),
         (404, &json!("CART_NOT_FOUND"))
     );
+    shop.shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_flag_that_is_set_reaches_every_process_and_takes_effect() {
+    let shop = start(|_| {}).await;
+    let run_dir = shop.dir.path();
+    let flags = shop_fixture::flags::list(run_dir).await.unwrap();
+    assert_eq!(flags.len(), 7);
+    assert!(
+        flags.iter().all(|flag| flag["value"] == flag["default"]),
+        "{flags:?}"
+    );
+    for (key, value) in [
+        ("fraud-sync", json!("on")),
+        ("http-pool-size", json!(0)),
+        ("x", json!(1)),
+    ] {
+        assert!(
+            shop_fixture::flags::set(run_dir, key, &value)
+                .await
+                .is_err(),
+            "{key}"
+        );
+    }
+    let add = json!({ "product_id": "laptop-123", "quantity": 1 });
+    let total = async || {
+        let answer = ask(&shop, Method::GET, "/api/v1/cart", "user-001", None).await;
+        answer.1["body"]["total_cents"].as_i64().unwrap()
+    };
+    ask(
+        &shop,
+        Method::POST,
+        "/api/v1/cart/add",
+        "user-001",
+        Some(add),
+    )
+    .await;
+    assert_eq!(total().await, 129_900);
+    shop_fixture::flags::set(run_dir, "new-pricing", &json!(100))
+        .await
+        .unwrap();
+    eventually("the new prices", LIMIT, async || {
+        (total().await == 123_405).then_some(())
+    })
+    .await;
+
+    // One call at a time still serves everybody, one after the other.
+    shop_fixture::flags::set(run_dir, "http-pool-size", &json!(1))
+        .await
+        .unwrap();
+    let admin = shop
+        .ports
+        .instances
+        .iter()
+        .find(|one| one.service == "api-gateway")
+        .unwrap()
+        .admin;
+    let page = async || {
+        let url = format!("http://127.0.0.1:{admin}/metrics");
+        shop.client
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    };
+    let size = r#"shop_pool_size{pool="shopping-cart",service="api-gateway"} 1"#;
+    let mut last = String::new();
+    eventually("a pool of one", LIMIT, async || {
+        last = page().await;
+        last.lines().any(|line| line == size).then_some(())
+    })
+    .await;
+    let all = futures_util::future::join_all((0..20).map(|_| total())).await;
+    assert_eq!(all, vec![123_405; 20]);
     shop.shop.stop().await;
 }

@@ -34,9 +34,10 @@ where
     loop {
         let verdict = match attempts.next_instance().await {
             Err(error) => attempts.failed(error).await,
-            Ok(instance) => {
+            Ok((instance, place)) => {
                 let attempted =
                     attempt::<Req, Res>(rt, method, &options, &request, &instance, number).await;
+                drop(place);
                 attempts.settle(&instance.id, attempted).await
             }
         };

@@ -44,8 +44,9 @@ pub async fn send(
     loop {
         let verdict = match attempts.next_instance().await {
             Err(error) => attempts.failed(error).await,
-            Ok(instance) => {
+            Ok((instance, place)) => {
                 let attempted = attempt(rt, ask, &options, &instance, number).await;
+                drop(place);
                 attempts.settle(&instance.id, attempted).await
             }
         };

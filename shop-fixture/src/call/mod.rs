@@ -18,7 +18,7 @@ use crate::context;
 use crate::discovery::Instance;
 use crate::error::ApiError;
 use crate::report::{Part, UpstreamCall, duration_text};
-use crate::resilience::{retry, timeouts};
+use crate::resilience::{Place, retry, timeouts};
 use crate::runtime::Rt;
 use crate::telemetry::Attributes;
 
@@ -201,12 +201,13 @@ impl<'a> Attempts<'a> {
         }
     }
 
-    /// Chooses the instance of the next attempt, unless the breaker or the registry refuses.
-    pub(crate) async fn next_instance(&self) -> Result<Instance, CallError> {
+    /// Chooses the instance of the next attempt, unless the bulkhead, the breaker or the registry refuses. The place is
+    /// held until the attempt is over.
+    pub(crate) async fn next_instance(&self) -> Result<(Instance, Place), CallError> {
         self.rt
             .resilience
             .count_request(self.rt, self.options.service);
-        prepare(self.rt, self.options.service)
+        prepare(self.rt, &self.options)
             .await
             .map_err(CallError::not_sent)
     }
@@ -262,9 +263,17 @@ impl<'a> Attempts<'a> {
     }
 }
 
-async fn prepare(rt: &Rt, upstream: &'static str) -> Result<Instance, ApiError> {
+async fn prepare(rt: &Rt, options: &CallOptions<'_>) -> Result<(Instance, Place), ApiError> {
+    let upstream = options.service;
+    // The breaker comes last: a trial that it let through must really be made.
+    let place = rt
+        .resilience
+        .bulkheads
+        .enter(rt, upstream, options.timeout)
+        .await?;
     rt.resilience.admit(rt, upstream)?;
-    crate::discovery::pick(rt, upstream).await
+    let instance = crate::discovery::pick(rt, upstream).await?;
+    Ok((instance, place))
 }
 
 fn settle<R>(rt: &Rt, upstream: &'static str, instance: &str, attempted: &Attempted<R>) {

@@ -277,6 +277,22 @@ pub async fn is_resolvable(rt: &Rt, name: &str) -> bool {
     }
 }
 
+/// The instance that background work may call: looked up without a span, and `None` rather than an error.
+pub async fn find_quietly(rt: &Rt, name: &str) -> Option<Instance> {
+    let fresh = rt
+        .discovery
+        .age(name)
+        .is_some_and(|age| age < rt.clock.scaled(TTL) || rt.faults.is_on("cache_pin"));
+    if fresh && let Some(instance) = rt.discovery.choose(name, false) {
+        return Some(instance);
+    }
+    if is_resolvable(rt, name).await {
+        rt.discovery.choose(name, false)
+    } else {
+        None
+    }
+}
+
 async fn make_fresh(rt: &Rt, name: &str) -> Result<(), ApiError> {
     let ttl = rt.clock.scaled(TTL);
     let age = rt.discovery.age(name);

@@ -67,6 +67,11 @@ pub(super) const KINDS: &[KindInfo] = &[
     )
     .takes(&[any("rpc", Form::Text), param("share", Form::Share, "1")]),
     kind(
+        "pool_exhaustion",
+        "Every connection to a service is held by somebody else: calls wait, although health passes.",
+    )
+    .takes(&[any("pool", Form::Text)]),
+    kind(
         "stream_stall",
         "An open stream stays open and says nothing more.",
     ),

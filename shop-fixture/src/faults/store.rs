@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::kind::{Form, KindInfo, kind, param};
-use crate::catalog::INVENTORY;
+use crate::catalog::{CART, FRAUD, INVENTORY, USERS};
 use crate::runtime::Rt;
 
 pub(super) const KINDS: &[KindInfo] = &[
@@ -25,6 +25,11 @@ pub(super) const KINDS: &[KindInfo] = &[
         "disk_full",
         "The store refuses to grow: writes fail, reads work.",
     ),
+    kind(
+        "session_store_down",
+        "The key-value store does not answer: carts, sessions and counters fail.",
+    )
+    .only_on(&[CART, FRAUD, USERS]),
 ];
 
 async fn hold_lock(rt: Rt, params: Value) {

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::flags;
 use crate::propagation::{Baggage, TraceContext, TraceState};
 use crate::runtime::Rt;
 
@@ -98,7 +99,11 @@ impl Envelope {
         Self {
             event_id: event_id.to_owned(),
             event_type: event.event_type.to_owned(),
-            schema: schema(event.aggregate_type, event.event_type),
+            schema: schema(
+                event.aggregate_type,
+                event.event_type,
+                rt.flags.is_set(flags::EVENTS_SCHEMA_V2),
+            ),
             timestamp,
             producer: Producer {
                 service: rt.spec.name.to_owned(),
@@ -137,7 +142,8 @@ impl Envelope {
 }
 
 /// `order.order_created.v1` from aggregate and type.
-fn schema(aggregate: &str, event_type: &str) -> String {
+/// The two versions carry the same data: only their name differs.
+fn schema(aggregate: &str, event_type: &str, second: bool) -> String {
     let mut snake = String::new();
     for letter in event_type.chars() {
         if letter.is_ascii_uppercase() && !snake.is_empty() {
@@ -145,7 +151,8 @@ fn schema(aggregate: &str, event_type: &str) -> String {
         }
         snake.push(letter.to_ascii_lowercase());
     }
-    format!("{aggregate}.{snake}.v1")
+    let version = if second { 2 } else { 1 };
+    format!("{aggregate}.{snake}.v{version}")
 }
 
 #[cfg(test)]
@@ -155,8 +162,12 @@ mod tests {
     #[test]
     fn schemas_are_named_after_the_event() {
         assert_eq!(
-            schema("checkout", "OrderCreated"),
+            schema("checkout", "OrderCreated", false),
             "checkout.order_created.v1"
+        );
+        assert_eq!(
+            schema("order", "OrderShipped", true),
+            "order.order_shipped.v2"
         );
     }
 }

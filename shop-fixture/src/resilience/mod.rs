@@ -1,8 +1,11 @@
 //! Owns what protects callers: circuit breakers, retries with their budget, and the ladder of timeouts.
 
 mod breaker;
+mod bulkhead;
 pub mod retry;
 pub mod timeouts;
+
+pub use bulkhead::Place;
 
 pub use breaker::{Breaker, BreakerSettings, Decision, State};
 
@@ -22,6 +25,7 @@ use crate::telemetry::{Attributes, metrics::Metrics};
 pub struct Resilience {
     breakers: Mutex<BTreeMap<String, Breaker>>,
     budgets: Mutex<BTreeMap<String, retry::Budget>>,
+    pub bulkheads: bulkhead::Bulkheads,
 }
 
 impl Resilience {
@@ -30,6 +34,7 @@ impl Resilience {
         Self {
             breakers: Mutex::new(BTreeMap::new()),
             budgets: Mutex::new(BTreeMap::new()),
+            bulkheads: bulkhead::Bulkheads::default(),
         }
     }
 

@@ -31,6 +31,7 @@ pub struct Begun {
     rng: Rng,
     effects: Effects,
     _in_flight: InFlight,
+    turn: Option<tokio::sync::OwnedSemaphorePermit>,
 }
 
 /// Reads the caller's context and starts the server span. `edit` may change the baggage before anything reads it.
@@ -86,12 +87,14 @@ pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut 
         rng,
         effects,
         _in_flight: rt.enter(),
+        turn: None,
     }
 }
 
 impl Begun {
-    /// First the delay, then the error draw; an error here means that the handler does not run.
+    /// Waits for its turn; then first the delay, then the error draw. An error here means that the handler does not run.
     pub async fn disturb(&mut self, rt: &Rt) -> Result<(), ApiError> {
+        self.turn = rt.turn().await;
         match self.effects.latency {
             Some(delay) => {
                 let drawn = delay.draw(&mut self.rng);

@@ -3,6 +3,7 @@
 
 pub mod api_gateway;
 pub mod checkout;
+pub mod feature_flags;
 pub mod inventory;
 pub mod keyed;
 pub mod message_bus;
@@ -26,8 +27,8 @@ use tonic::{Request, Response, Status};
 use tower_service::Service;
 
 use crate::catalog::{
-    BUS, CART, CATALOG, CHECKOUT, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, REGISTRY,
-    SHIPPING, USERS,
+    BUS, CART, CATALOG, CHECKOUT, FLAGS, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT,
+    REGISTRY, SHIPPING, USERS,
 };
 use crate::error::ShopError;
 use crate::proto::health::health_check_response::ServingStatus;
@@ -58,6 +59,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         REGISTRY => registry::start(rt),
         SHIPPING => shipping::start(rt),
         CART => shopping_cart::start(rt),
+        FLAGS => feature_flags::start(rt),
         USERS => user_management::start(rt),
         other => Err(ShopError::Internal(format!(
             "{other} has no implementation"

@@ -14,6 +14,7 @@ use crate::call::{CallOptions, grpc};
 use crate::catalog::INVENTORY;
 use crate::context;
 use crate::error::{ApiError, ShopError};
+use crate::flags;
 use crate::idempotency::{self, Begin};
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Event, Publisher, outbox};
@@ -151,6 +152,9 @@ impl Products {
 
     /// Asks inventory; when it does not answer, the last known stock is shown and flagged as stale.
     async fn fill_stock(&self, products: &mut [proto::Product]) {
+        if flags::is_on(&self.rt, flags::DEGRADED_CATALOG) {
+            return self.show_last_known(products, true);
+        }
         let request = inventory::AvailabilityRequest {
             items: products
                 .iter()
@@ -174,18 +178,26 @@ impl Products {
             request,
         )
         .await;
-        let mut known = self
-            .last_known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
         if let Ok(answer) = &answer {
+            let mut known = self
+                .last_known
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             for item in &answer.items {
                 known.insert(item.product_id.clone(), item.available);
             }
         }
+        self.show_last_known(products, answer.is_err());
+    }
+
+    fn show_last_known(&self, products: &mut [proto::Product], stale: bool) {
+        let known = self
+            .last_known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for product in products {
             product.available = known.get(&product.product_id).copied().unwrap_or(0);
-            product.stock_stale = answer.is_err();
+            product.stock_stale = stale;
         }
     }
 

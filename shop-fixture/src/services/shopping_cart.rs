@@ -14,6 +14,7 @@ use crate::call::{CallOptions, grpc};
 use crate::catalog::INVENTORY;
 use crate::clock::rfc3339;
 use crate::error::{ApiError, ShopError};
+use crate::flags;
 use crate::messaging::{Envelope, consumer};
 use crate::proto::inventory;
 use crate::resilience::{retry, timeouts};
@@ -340,21 +341,20 @@ async fn cart_json(rt: &Rt, user: &str, cart: &Cart) -> Result<Value, ApiError> 
                 .collect::<Result<Vec<_>, StoreError>>()
         })
         .await?;
-    let items: Vec<Value> = priced
-        .iter()
-        .map(|(price, line)| {
-            json!({
-                "product_id": line.product_id,
-                "quantity": line.quantity,
-                "unit_price_cents": price,
-                "total_cents": price * line.quantity,
-            })
-        })
-        .collect();
-    let total: i64 = priced
-        .iter()
-        .map(|(price, line)| price * line.quantity)
-        .sum();
+    // One user always pays by the same rule, whichever process answers.
+    let reduced = flags::is_on_for(rt, flags::NEW_PRICING, user);
+    let mut total = 0;
+    let mut items = Vec::new();
+    for (price, line) in priced {
+        let price: i64 = if reduced { price - price / 20 } else { price };
+        total += price * line.quantity;
+        items.push(json!({
+            "product_id": line.product_id,
+            "quantity": line.quantity,
+            "unit_price_cents": price,
+            "total_cents": price * line.quantity,
+        }));
+    }
     Ok(json!({
         "cart_id": format!("{CART_PREFIX}{user}"),
         "user_id": user,

@@ -194,6 +194,14 @@ pub const DEFINITIONS: &[Definition] = &[
         "Requests refused by the rate limit.",
     ),
     counter("shop_idempotency_total", "Keyed requests by result."),
+    gauge("shop_pool_in_use", "Connections of a pool in use."),
+    gauge("shop_pool_waiting", "Calls that wait for a connection."),
+    gauge("shop_pool_size", "Connections that a pool may hold."),
+    age("shop_mv_age_seconds", "Age of a materialised view."),
+    gauge(
+        "canary_traffic_percentage",
+        "Share of traffic sent to the canary.",
+    ),
     counter("shop_orders_total", "Order state changes."),
     counter("shop_payments_total", "Payment outcomes."),
     gauge(

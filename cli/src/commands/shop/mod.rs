@@ -1,6 +1,7 @@
 //! `casefile shop …`: the bundled shop's command line. Here is only what maps arguments to the shop's library.
 
 mod fault;
+mod flags;
 mod load;
 mod serve;
 mod up;
@@ -27,6 +28,8 @@ pub enum ShopCommand {
     /// Break something, mend it, or list what can be broken.
     #[command(subcommand)]
     Fault(fault::FaultCommand),
+    /// List the feature flags, show one, or set one.
+    Flags(flags::FlagsArgs),
     /// Run one instance; the supervisor calls this.
     #[command(hide = true)]
     Serve(serve::ServeArgs),
@@ -61,6 +64,7 @@ pub fn run(command: ShopCommand, console: &mut Console) -> Result<u8, CliError> 
         }
         ShopCommand::Load(args) => load::run(&args, console),
         ShopCommand::Fault(command) => fault::run(&command, console),
+        ShopCommand::Flags(args) => flags::run(&args, console),
         ShopCommand::Serve(args) => serve::run(&args),
     }
 }
