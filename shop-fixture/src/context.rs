@@ -10,6 +10,18 @@ use crate::telemetry::Span;
 
 tokio::task_local! {
     static CURRENT: Context;
+    static TASK: &'static str;
+}
+
+/// What the running code is a part of, where a request has handed it to a task of its own.
+#[must_use]
+pub fn task() -> Option<&'static str> {
+    TASK.try_with(|task| *task).ok()
+}
+
+/// Runs a future as the named task.
+pub fn in_task<F: Future>(name: &'static str, future: F) -> impl Future<Output = F::Output> {
+    TASK.scope(name, future)
 }
 
 /// The surroundings of the running code; cheap to clone.
@@ -34,6 +46,12 @@ pub struct Shared {
     pub idempotency_key: Option<String>,
     /// `x-user-id` of the request.
     pub user_id: Option<String>,
+    /// The server span under which all of it happens.
+    pub entry: Option<[u8; 8]>,
+    /// The call made before the present one; only kept while a fault wants it.
+    pub earlier_call: Mutex<Option<TraceContext>>,
+    /// Whether log lines of this request are written outside of it, as a fault has it.
+    pub unlogged: bool,
 }
 
 /// The surroundings of the running task; empty ones outside of any request.

@@ -9,7 +9,7 @@ use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Status};
 use tonic_prost::ProstCodec;
 
-use super::{Attempted, Attempts, CallError, CallOptions, Verdict, transport_kind};
+use super::{Attempted, Attempts, CallError, CallOptions, Verdict, spoil, transport_kind};
 use crate::context;
 use crate::discovery::Instance;
 use crate::error::{ApiError, code_text};
@@ -146,7 +146,8 @@ where
     let path = PathAndQuery::try_from(format!("/{method}"))
         .map_err(|error| refuse(ApiError::internal(error.to_string())))?;
     let mut request = Request::new(body.clone());
-    *request.metadata_mut() = MetadataMap::from_headers(outgoing_headers(rt, span, options.key));
+    let headers = outgoing_headers(rt, span, options.key, "grpc").await;
+    *request.metadata_mut() = MetadataMap::from_headers(headers);
     let mut client = tonic::client::Grpc::new(channel);
     client
         .ready()
@@ -165,24 +166,18 @@ where
 }
 
 /// The headers that every hop carries: context, baggage, user and key.
-pub(super) fn outgoing_headers(rt: &Rt, span: &Span, key: Option<&str>) -> http::HeaderMap {
+pub(super) async fn outgoing_headers(
+    rt: &Rt,
+    span: &Span,
+    key: Option<&str>,
+    transport: &str,
+) -> http::HeaderMap {
     let mut headers = http::HeaderMap::new();
     let context = context::current();
-    let mut told = span.context().clone();
-    if crate::faults::loses_context(rt, "wrong_parent") {
-        told.span_id = crate::ids::span_id();
-    }
+    spoil::end_before_call(rt, &context);
+    let told = spoil::told(rt, span, &context).await;
     propagation::inject(&mut headers, &told, &context.shared.baggage);
-    if crate::faults::loses_context(rt, "drop_inject") {
-        headers.remove(propagation::TRACEPARENT);
-        headers.remove(propagation::TRACESTATE);
-    }
-    if crate::faults::loses_context(rt, "malformed") {
-        headers.insert(
-            propagation::TRACEPARENT,
-            http::HeaderValue::from_static("00-not-a-trace-01"),
-        );
-    }
+    spoil::headers(rt, &mut headers, transport);
     let mut put = |name: &'static str, value: Option<&str>| {
         if let Some(value) = value.and_then(|value| http::HeaderValue::from_str(value).ok()) {
             headers.insert(name, value);

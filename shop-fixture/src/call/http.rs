@@ -85,7 +85,7 @@ async fn attempt(
         .connections
         .http
         .request(ask.method.clone(), &url)
-        .headers(outgoing_headers(rt, &span, options.key));
+        .headers(outgoing_headers(rt, &span, options.key, "http").await);
     if let Some(body) = ask.body {
         request = request.json(body);
     }

@@ -3,6 +3,7 @@
 
 pub mod grpc;
 pub mod http;
+mod spoil;
 mod transport;
 
 pub use transport::transport_kind;

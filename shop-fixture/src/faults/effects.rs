@@ -26,6 +26,14 @@ pub fn begin_all(rt: &Rt) {
     }
 }
 
+fn text_of(faults: &super::Faults, kind: &str, param: &str) -> Option<Arc<str>> {
+    faults.find(kind)?[param].as_str().map(Arc::from)
+}
+
+fn mode_of(faults: &super::Faults, kind: &str) -> Option<Arc<str>> {
+    text_of(faults, kind, "mode")
+}
+
 /// Brings what depends on the set of faults as a whole up to date.
 pub async fn settle(rt: &Rt) {
     let faults = &rt.faults;
@@ -49,6 +57,25 @@ pub async fn settle(rt: &Rt) {
         delay: faults.find("export_delay").map(|params| {
             Duration::from_millis(params["ms"].as_u64().unwrap_or(5_000).min(600_000))
         }),
+        unfinished_route: text_of(faults, "unfinished_span", "route"),
+        leak: faults.find("span_leak").map(|params| {
+            (
+                params["share"].as_f64().unwrap_or(0.5),
+                params["kb"].as_u64().unwrap_or(128).min(4_096) as usize * 1_024,
+            )
+        }),
+        flat: mode_of(faults, "spans_flat"),
+        shared_parents: faults.is_on("parents_shared"),
+        starts_late: mode_of(faults, "span_times").as_deref() == Some("starts_late"),
+        status_unset: faults.is_on("span_status_unset"),
+        queue: faults
+            .find("export_queue")
+            .map(|params| params["size"].as_u64().unwrap_or(20) as usize),
+        log_ids: mode_of(faults, "log_ids")
+            .zip(text_of(faults, "log_ids", "of"))
+            .map(Arc::new),
+        log_elsewhere: faults.is_on("log_elsewhere"),
+        log_shape: mode_of(faults, "log_shape"),
         leak_context: faults.is_on("log_context_leak"),
         rename: rename.map(Arc::new),
     });

@@ -1,14 +1,15 @@
 //! Owns one request of the generator: its client span, its headers, and what came back.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::Method;
 use serde_json::Value;
 
-use super::{LoadOptions, LoadReport};
-use crate::propagation::{self, Baggage};
+use super::{LoadOptions, LoadReport, headers};
+use crate::propagation::{TRACEPARENT, TRACESTATE};
 use crate::telemetry::{Kind, Telemetry};
 
 const TIMEOUT: Duration = Duration::from_secs(35);
@@ -19,6 +20,8 @@ pub(super) struct Client {
     telemetry: Telemetry,
     http: reqwest::Client,
     options: LoadOptions,
+    /// Requests begun.
+    number: AtomicU64,
     tally: Mutex<Tally>,
 }
 
@@ -50,6 +53,7 @@ impl Client {
             telemetry,
             http: crate::call::http_client(),
             options,
+            number: AtomicU64::new(0),
             tally: Mutex::new(Tally::default()),
         })
     }
@@ -83,14 +87,30 @@ impl Client {
         if again > 0 {
             span.set("http.request.resend_count", again);
         }
-        let mut headers = http::HeaderMap::new();
-        propagation::inject(&mut headers, span.context(), &Baggage::default());
+        let number = self.number.fetch_add(1, Ordering::Relaxed);
+        let form = self
+            .options
+            .other_client
+            .filter(|_| number.is_multiple_of(headers::ONE_IN));
+        let agent = match form {
+            Some(_) => headers::OTHER_AGENT,
+            None => "shop-load/1",
+        };
+        let headers = headers::headers(span.context(), form);
+        for (name, key) in [
+            (TRACEPARENT, "http.request.header.traceparent"),
+            (TRACESTATE, "http.request.header.tracestate"),
+        ] {
+            if let Some(value) = headers.get(name).and_then(|value| value.to_str().ok()) {
+                span.set(key, value);
+            }
+        }
         let mut request = self
             .http
             .request(ask.method, shown)
             .headers(headers)
             .header("x-user-id", ask.user)
-            .header("user-agent", "shop-load/1")
+            .header("user-agent", agent)
             .timeout(TIMEOUT);
         if let Some(behaviour) = &self.options.behaviour {
             request = request.header("x-behavior", behaviour);

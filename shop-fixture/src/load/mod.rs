@@ -2,6 +2,7 @@
 //! fast, `journeys` what is done, `client` how one request is made.
 
 mod client;
+mod headers;
 pub mod journeys;
 pub mod patterns;
 mod purchases;
@@ -17,6 +18,7 @@ use crate::error::ShopError;
 use crate::rng::Rng;
 use crate::telemetry::{Identity, Kind, Telemetry};
 use client::Client;
+pub use headers::HeaderForm;
 pub use journeys::Mix;
 pub use patterns::Pattern;
 
@@ -36,6 +38,8 @@ pub struct LoadOptions {
     pub duration: Option<Duration>,
     pub seed: u64,
     pub behaviour: Option<String>,
+    /// A second client that makes a part of the requests, and how it writes its trace headers.
+    pub other_client: Option<HeaderForm>,
     pub run_id: String,
     pub mix: Mix,
     pub pattern: Pattern,
@@ -53,6 +57,7 @@ impl LoadOptions {
             duration: None,
             seed: 0,
             behaviour: None,
+            other_client: None,
             run_id: String::new(),
             mix: Mix::default(),
             pattern: Pattern::default(),

@@ -12,7 +12,9 @@ pub const REPORT: &str = "shop.report";
 pub const CANARY_BUCKET: &str = "shop.canary_bucket";
 /// Whether the request asked to be traced whatever the sampling: 0 or 1.
 pub const DEBUG: &str = "shop.debug";
-pub const OURS: &[&str] = &[BEHAVIOR, REPORT, CANARY_BUCKET, DEBUG];
+/// Set to 0 where it was decided that a trace is not kept.
+pub const SAMPLED: &str = "shop.sampled";
+pub const OURS: &[&str] = &[BEHAVIOR, REPORT, CANARY_BUCKET, DEBUG, SAMPLED];
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Baggage {

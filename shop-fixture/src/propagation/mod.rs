@@ -2,10 +2,12 @@
 //! against the specification itself, because it is what the shop is trusted to get right. Knows nothing of spans.
 
 pub mod baggage;
+pub mod misread;
 mod traceparent;
 mod tracestate;
 
 pub use baggage::Baggage;
+use traceparent::hex_bytes;
 pub use traceparent::{FLAG_RANDOM, FLAG_SAMPLED, TraceContext};
 pub use tracestate::TraceState;
 

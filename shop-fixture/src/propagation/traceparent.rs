@@ -14,6 +14,8 @@ pub struct TraceContext {
     pub span_id: [u8; 8],
     pub flags: u8,
     pub state: TraceState,
+    /// Somebody before decided that this trace is not kept.
+    pub unrecorded: bool,
 }
 
 impl TraceContext {
@@ -25,6 +27,7 @@ impl TraceContext {
             span_id: ids::span_id(),
             flags: FLAG_SAMPLED | FLAG_RANDOM,
             state: TraceState::default(),
+            unrecorded: false,
         }
     }
 
@@ -72,6 +75,7 @@ impl TraceContext {
             span_id,
             flags: flags & (FLAG_SAMPLED | FLAG_RANDOM),
             state: TraceState::default(),
+            unrecorded: false,
         })
     }
 
@@ -96,7 +100,7 @@ impl TraceContext {
     }
 }
 
-fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+pub(super) fn hex_bytes<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
     if text.len() != N * 2 {
         return None;
     }

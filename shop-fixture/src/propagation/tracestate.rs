@@ -33,6 +33,11 @@ impl TraceState {
         Some(Self { members })
     }
 
+    /// A list taken as it is, whatever it holds.
+    pub(super) fn unchecked(members: Vec<String>) -> Self {
+        Self { members }
+    }
+
     #[must_use]
     pub fn to_header(&self) -> String {
         self.members.join(",")

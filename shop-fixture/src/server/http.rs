@@ -326,9 +326,10 @@ async fn handle(
     template: &'static str,
     class: Class,
     handler: Handler,
-    request: HttpRequest,
+    mut request: HttpRequest,
 ) -> HttpReply {
     while_hanging(&rt).await;
+    super::spoil::share_context(&rt, &mut request.headers).await;
     let started = rt.clock.now();
     let route = if template.is_empty() {
         request.method.to_string()

@@ -6,6 +6,7 @@ mod filter;
 pub mod grpc;
 pub mod http;
 pub mod router;
+mod spoil;
 mod unhealth;
 
 use std::sync::{Arc, Mutex};
@@ -18,10 +19,10 @@ use crate::behaviour::{Behaviour, Effects};
 use crate::config::{Latency, Noise};
 use crate::context::{Context, Shared};
 use crate::error::{ApiError, code_text, grpc_of};
-use crate::propagation::{Baggage, baggage, extract};
+use crate::propagation::{Baggage, baggage};
 use crate::rng::Rng;
 use crate::runtime::{InFlight, Rt};
-use crate::telemetry::{Attributes, Kind, Level, Span};
+use crate::telemetry::{Attributes, Level, Span};
 
 /// A request that has begun: its span runs and its surroundings are set up.
 pub struct Begun {
@@ -36,15 +37,11 @@ pub struct Begun {
 
 /// Reads the caller's context and starts the server span. `edit` may change the baggage before anything reads it.
 pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut Baggage)) -> Begun {
-    let mut extracted = extract(headers);
-    if crate::faults::loses_context(rt, "drop_extract") {
-        extracted.parent = None;
-    }
+    let mut extracted = spoil::extracted(rt, headers, &name);
     edit(&mut extracted.baggage);
-    let span = match &extracted.parent {
-        Some(parent) => rt.telemetry.child_of(parent, name, Kind::Server),
-        None => rt.telemetry.root(name, Kind::Server),
-    };
+    spoil::sampled(rt, &mut extracted, &name);
+    let unlogged = spoil::is_unlogged(rt, &name);
+    let span = spoil::server_span(rt, &extracted, name);
     let text = |name: &str| {
         headers
             .get(name)
@@ -59,9 +56,12 @@ pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut 
         applied: Mutex::new(Vec::new()),
         idempotency_key: text("idempotency-key"),
         user_id: text("x-user-id"),
+        entry: Some(span.context().span_id),
+        unlogged,
+        ..Shared::default()
     };
     let context = Context {
-        trace: Some(span.context().clone()),
+        trace: Some(spoil::inner_context(rt, &extracted.parent, &span)),
         span: Some(span.clone()),
         shared: Arc::new(shared),
     };
@@ -112,6 +112,7 @@ impl Begun {
             }
             None => {}
         }
+        spoil::end_before_work(rt, &self.span).await;
         self.fail_by_fault(rt).await?;
         if let Some(error) = self.effects.error
             && self.rng.chance(error.probability)

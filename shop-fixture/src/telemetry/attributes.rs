@@ -42,6 +42,10 @@ impl Attributes {
         }
     }
 
+    pub fn remove(&mut self, key: &str) {
+        self.0.retain(|(known, _)| *known != key);
+    }
+
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Attr> {
         self.0

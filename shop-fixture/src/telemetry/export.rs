@@ -57,6 +57,7 @@ pub(super) fn start(
             resource,
             spans: Vec::new(),
             logs: Vec::new(),
+            bare_logs: Vec::new(),
         }
         .run(items),
     );
@@ -69,6 +70,8 @@ struct Exporter {
     resource: Resource,
     spans: Vec<ProtoSpan>,
     logs: Vec<ProtoLog>,
+    /// Those that do not say which service they are of.
+    bare_logs: Vec<ProtoLog>,
 }
 
 impl Exporter {
@@ -86,7 +89,7 @@ impl Exporter {
                             self.send_batches().await;
                             self.send_metrics().await;
                             let _ = done.send(());
-                        } else if self.spans.len() >= FULL_BATCH || self.logs.len() >= FULL_BATCH {
+                        } else if self.spans.len() >= FULL_BATCH || self.logs.len() >= FULL_BATCH || self.bare_logs.len() >= FULL_BATCH {
                             self.send_batches().await;
                         }
                     }
@@ -100,8 +103,22 @@ impl Exporter {
 
     fn take(&mut self, item: Item) -> Option<oneshot::Sender<()>> {
         match item {
-            Item::Span(span) if self.channel.is_some() => self.spans.push(span_to_proto(*span)),
-            Item::Log(log) if self.channel.is_some() => self.logs.push(log_to_proto(*log)),
+            Item::Span(span) if self.channel.is_some() => {
+                let queue = self.telemetry.sabotaged().queue;
+                if queue.is_some_and(|size| self.spans.len() >= size) {
+                    self.telemetry.count_dropped(1, 0);
+                } else {
+                    self.spans.push(span_to_proto(*span));
+                }
+            }
+            Item::Log(log) if self.channel.is_some() => {
+                let bare = log.bare;
+                let log = log_to_proto(*log);
+                match bare {
+                    true => self.bare_logs.push(log),
+                    false => self.logs.push(log),
+                }
+            }
             Item::Span(_) | Item::Log(_) => {}
             Item::Flush(done) => return Some(done),
         }
@@ -144,24 +161,38 @@ impl Exporter {
                 Err(_) => self.telemetry.count_dropped(count, 0),
             }
         }
-        if !self.logs.is_empty() {
-            let log_records = std::mem::take(&mut self.logs);
-            let count = log_records.len() as u64;
-            let request = ExportLogsServiceRequest {
-                resource_logs: vec![ResourceLogs {
-                    resource: Some(self.resource.clone()),
-                    scope_logs: vec![ScopeLogs {
-                        scope,
-                        log_records,
-                        schema_url: SCHEMA_URL.to_owned(),
-                    }],
+        let logs = std::mem::take(&mut self.logs);
+        self.send_logs(&channel, self.resource.clone(), logs).await;
+        let bare = std::mem::take(&mut self.bare_logs);
+        let mut nobody = self.resource.clone();
+        nobody
+            .attributes
+            .retain(|attribute| attribute.key != "service.name");
+        self.send_logs(&channel, nobody, bare).await;
+    }
+
+    async fn send_logs(&self, channel: &Channel, resource: Resource, log_records: Vec<ProtoLog>) {
+        if log_records.is_empty() {
+            return;
+        }
+        let count = log_records.len() as u64;
+        let request = ExportLogsServiceRequest {
+            resource_logs: vec![ResourceLogs {
+                resource: Some(resource),
+                scope_logs: vec![ScopeLogs {
+                    scope: Some(scope()),
+                    log_records,
                     schema_url: SCHEMA_URL.to_owned(),
                 }],
-            };
-            match LogsServiceClient::new(channel).export(request).await {
-                Ok(_) => self.telemetry.count_exported(0, count),
-                Err(_) => self.telemetry.count_dropped(0, count),
-            }
+                schema_url: SCHEMA_URL.to_owned(),
+            }],
+        };
+        match LogsServiceClient::new(channel.clone())
+            .export(request)
+            .await
+        {
+            Ok(_) => self.telemetry.count_exported(0, count),
+            Err(_) => self.telemetry.count_dropped(0, count),
         }
     }
 
@@ -268,6 +299,7 @@ fn span_to_proto(span: SpanData) -> ProtoSpan {
 
 fn log_to_proto(log: LogRecord) -> ProtoLog {
     let severity = match log.level {
+        _ if log.bare => 0,
         Level::Debug => 5,
         Level::Info => 9,
         Level::Warn => 13,
@@ -285,9 +317,12 @@ fn log_to_proto(log: LogRecord) -> ProtoLog {
         time_unix_nano: log.time,
         observed_time_unix_nano: log.time,
         severity_number: severity,
-        severity_text: log.level.as_str().to_owned(),
+        severity_text: match log.bare {
+            true => String::new(),
+            false => log.level.as_str().to_owned(),
+        },
         body: Some(AnyValue {
-            value: Some(any_value::Value::StringValue(log.message.to_owned())),
+            value: Some(any_value::Value::StringValue(log.message.to_string())),
         }),
         attributes: log
             .attributes

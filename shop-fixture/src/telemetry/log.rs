@@ -1,5 +1,6 @@
 //! Owns log records and their JSON lines, on stdout and in the run's log folder.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
@@ -37,10 +38,12 @@ pub struct LogRecord {
     pub time: u64,
     pub level: Level,
     pub event: &'static str,
-    pub message: &'static str,
+    pub message: Cow<'static, str>,
     pub trace: Option<TraceContext>,
     /// `error.code` and `error.details` become the object `error` in the JSON line.
     pub attributes: Attributes,
+    /// Without level and service, as a fault has it.
+    pub bare: bool,
     /// A field that a fault gives another name.
     pub rename: Option<Arc<(String, String)>>,
 }
@@ -91,15 +94,17 @@ impl LogRecord {
     pub(super) fn to_json(&self, identity: &Identity) -> Value {
         let mut line = Map::new();
         line.insert("timestamp".into(), rfc3339(self.time).into());
-        line.insert("level".into(), self.level.as_str().into());
-        line.insert("service".into(), identity.service.as_str().into());
+        if !self.bare {
+            line.insert("level".into(), self.level.as_str().into());
+            line.insert("service".into(), identity.service.as_str().into());
+        }
         line.insert("instance".into(), identity.instance_id.as_str().into());
         line.insert("version".into(), identity.version.as_str().into());
         if let Some(trace) = &self.trace {
             line.insert("trace_id".into(), trace.trace_hex().into());
             line.insert("span_id".into(), trace.span_hex().into());
         }
-        line.insert("message".into(), self.message.into());
+        line.insert("message".into(), self.message.as_ref().into());
         line.insert("event".into(), self.event.into());
         let mut error = Map::new();
         for (key, value) in self.attributes.iter() {

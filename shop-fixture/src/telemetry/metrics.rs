@@ -248,6 +248,10 @@ pub const DEFINITIONS: &[Definition] = &[
         "Log records exported, or lost with error.type.",
     ),
     counter(
+        "shop_log_emitted_total",
+        "Log lines written, wherever they go.",
+    ),
+    counter(
         "shop_telemetry_dropped_total",
         "Telemetry records that could not be sent.",
     ),

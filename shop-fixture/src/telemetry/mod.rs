@@ -8,6 +8,7 @@ pub mod metrics;
 mod process;
 pub mod prometheus;
 mod span;
+mod spoil;
 
 pub use attributes::{Attr, Attributes};
 pub use log::{Level, LogRecord};
@@ -24,7 +25,6 @@ use crate::clock::Clock;
 use crate::context;
 use crate::error::ShopError;
 use crate::propagation::TraceContext;
-use crate::rng::Rng;
 
 pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
 pub const SCOPE: &str = "shop-fixture";
@@ -52,6 +52,26 @@ pub struct Sabotage {
     pub delay: Option<std::time::Duration>,
     /// Whether log records carry the trace of the record before.
     pub leak_context: bool,
+    /// Which spans never end, by a part of their name; all if nothing is said.
+    pub unfinished_route: Option<Arc<str>>,
+    /// Share of server spans that never end and keep this many bytes each.
+    pub leak: Option<(f64, usize)>,
+    /// In which way spans do not know their parents.
+    pub flat: Option<Arc<str>>,
+    /// Whether parents come from a variable that all requests share.
+    pub shared_parents: bool,
+    /// Whether server spans begin when their work is over.
+    pub starts_late: bool,
+    /// Whether failures leave the status unset.
+    pub status_unset: bool,
+    /// Spans that the exporter's queue holds.
+    pub queue: Option<usize>,
+    /// What is wrong with the trace ids of log lines, and on which statement or route.
+    pub log_ids: Option<Arc<(Arc<str>, Arc<str>)>>,
+    /// Whether log lines are not sent.
+    pub log_elsewhere: bool,
+    /// What is wrong with the records of log lines.
+    pub log_shape: Option<Arc<str>>,
     /// A log field and the name it gets instead.
     pub rename: Option<Arc<(String, String)>>,
 }
@@ -89,7 +109,7 @@ struct Inner {
     dropped_logs: AtomicU64,
     sabotage: Mutex<Sabotage>,
     roots: Mutex<VecDeque<serde_json::Value>>,
-    last_logged: Mutex<Option<TraceContext>>,
+    mixed: spoil::Mixed,
     sources: Mutex<Vec<Source>>,
     counts: Counts,
 }
@@ -98,6 +118,8 @@ struct Inner {
 #[derive(Default)]
 struct Counts {
     started: [AtomicU64; 3],
+    /// Spans of traces that are not kept.
+    refused: AtomicU64,
     ended: AtomicU64,
     exported_spans: AtomicU64,
     exported_logs: AtomicU64,
@@ -137,7 +159,7 @@ impl Telemetry {
             dropped_logs: AtomicU64::new(0),
             sabotage: Mutex::new(Sabotage::default()),
             roots: Mutex::new(VecDeque::new()),
-            last_logged: Mutex::new(None),
+            mixed: spoil::Mixed::default(),
             sources: Mutex::new(Vec::new()),
             counts: Counts::default(),
         });
@@ -198,10 +220,17 @@ impl Telemetry {
         name: impl Into<String>,
         kind: Kind,
     ) -> Span {
+        let (context, parent) = self.spoil_parent(context, parent, kind);
         let origin = parent.map_or(Origin::None, |(_, origin)| origin);
-        self.inner.counts.started[origin as usize].fetch_add(1, Ordering::Relaxed);
         let parent = parent.map(|(id, _)| id);
-        Span::start(self.clone(), context, parent, name.into(), kind)
+        let keep = !context.unrecorded;
+        let counts = &self.inner.counts;
+        let counter = match keep {
+            true => &counts.started[origin as usize],
+            false => &counts.refused,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+        Span::start(self.clone(), context, parent, name.into(), kind, keep)
     }
 
     /// Writes one log record, inside the current span if there is one.
@@ -212,31 +241,28 @@ impl Telemetry {
         message: &'static str,
         attributes: Attributes,
     ) {
-        let sabotage = self.sabotaged();
-        let mut trace = context::current().trace;
-        if sabotage.leak_context {
-            let mut last = self
-                .inner
-                .last_logged
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            std::mem::swap(&mut *last, &mut trace);
-        }
         let record = LogRecord {
             time: self.now(),
             level,
             event,
-            message,
-            trace,
-            attributes,
-            rename: sabotage.rename,
+            message: message.into(),
+            trace: context::current().trace,
+            attributes: attributes.with_some("thread.name", context::task()),
+            bare: false,
+            rename: None,
         };
+        let (record, sent) = self.spoil_record(record);
+        let label = [("level", level.as_str())];
+        self.inner
+            .metrics
+            .add("shop_log_emitted_total", &label, 1.0);
         self.inner.log_file.write(&self.inner.identity, &record);
-        if self
-            .inner
-            .queue
-            .try_send(Item::Log(Box::new(record)))
-            .is_err()
+        if sent
+            && self
+                .inner
+                .queue
+                .try_send(Item::Log(Box::new(record)))
+                .is_err()
         {
             self.inner.dropped_logs.fetch_add(1, Ordering::Relaxed);
         }
@@ -269,6 +295,9 @@ impl Telemetry {
     }
 
     pub fn sabotage(&self, sabotage: Sabotage) {
+        if sabotage.leak.is_none() {
+            self.inner.mixed.forget_leaked();
+        }
         *self
             .inner
             .sabotage
@@ -285,10 +314,12 @@ impl Telemetry {
     }
 
     fn finish(&self, span: SpanData) {
-        let unfinished = self.sabotaged().unfinished;
-        if unfinished > 0.0 && Rng::new(crate::ids::random_u64()).chance(unfinished) {
+        if !span.keep {
             return;
         }
+        let Some(span) = self.spoil_span(span) else {
+            return;
+        };
         self.inner.counts.ended.fetch_add(1, Ordering::Relaxed);
         if span.parent.is_none() {
             self.remember_root(&span);
@@ -384,6 +415,11 @@ impl Telemetry {
             begun += started;
             let labels = [("otel.span.parent.origin", origin)];
             metrics.set("otel.sdk.span.started", &labels, started);
+        }
+        let refused = read(&counts.refused);
+        if refused > 0.0 {
+            let labels = [("otel.span.sampling_result", "DROP")];
+            metrics.set("otel.sdk.span.started", &labels, refused);
         }
         metrics.set("otel.sdk.span.live", &[], begun - read(&counts.ended));
         let waiting = QUEUE.saturating_sub(self.inner.queue.capacity()) as f64;

@@ -40,6 +40,8 @@ pub struct SpanData {
     pub attributes: Attributes,
     pub links: Vec<SpanLink>,
     pub status: Status,
+    /// Whether it is told to anyone.
+    pub keep: bool,
 }
 
 /// A running span; clones are handles of the same one.
@@ -61,6 +63,7 @@ impl Span {
         parent: Option<[u8; 8]>,
         name: String,
         kind: Kind,
+        keep: bool,
     ) -> Self {
         let start = telemetry.now();
         let data = SpanData {
@@ -73,6 +76,7 @@ impl Span {
             attributes: Attributes::new(),
             links: Vec::new(),
             status: Status::Unset,
+            keep,
         };
         Self {
             inner: Arc::new(Inner {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use shop_fixture::config::PortsFile;
 use shop_fixture::config::ShopConfig;
-use shop_fixture::load::{self, LoadOptions, LoadReport, Mix, Pattern};
+use shop_fixture::load::{self, HeaderForm, LoadOptions, LoadReport, Mix, Pattern};
 use tokio::sync::watch;
 
 use super::{RunDirArgs, duration, runtime};
@@ -32,6 +32,10 @@ pub struct LoadArgs {
     /// A behaviour string that every request carries, such as payment:error=503:0.5.
     #[arg(long, value_name = "STRING")]
     behavior: Option<String>,
+    /// Have a second client make a third of the requests, with trace headers of another form: upper-case, short-trace-id,
+    /// version-ff, version-01, flags-01, tracestate, long-tracestate, many-members.
+    #[arg(long, value_name = "FORM")]
+    other_client: Option<HeaderForm>,
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     seed: u64,
     #[arg(long, value_enum, default_value = "text")]
@@ -55,6 +59,7 @@ pub(super) fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError
         duration: args.how_long,
         seed: args.seed,
         behaviour: args.behavior.clone(),
+        other_client: args.other_client,
         run_id: config.run_id,
         mix: args.mix,
         pattern: args.pattern,

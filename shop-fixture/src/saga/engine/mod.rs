@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::call::CallError;
-use crate::context::current;
+use crate::context::{current, in_task};
 use crate::error::ApiError;
 use crate::runtime::Rt;
 use crate::saga::journal::{self, Entry, Writer};
@@ -73,11 +73,11 @@ impl Engine {
             self.rt.telemetry.span("saga execute", Kind::Internal)
         };
         let context = current().with_span(&span);
-        tokio::spawn(context.scope(async move {
+        tokio::spawn(context.scope(in_task("saga", async move {
             let saga = engine.execute(saga, model, &span).await;
             // The request may be gone; the saga is not hers.
             let _ = done.send(saga);
-        }));
+        })));
         end
     }
 
