@@ -3,7 +3,7 @@
 use case::model::{Span, Value};
 
 /// The other side of a client or producer span.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Target {
     /// A store: its system (`sqlite`, `redis`), and the database if it has a name.
     Store { system: String, name: String },

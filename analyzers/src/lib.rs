@@ -6,9 +6,12 @@
 pub mod callee;
 pub mod engine;
 pub mod evidence;
+pub mod exact;
 pub mod gaps;
 pub mod links;
+pub mod map;
 pub mod names;
+pub mod objectives;
 pub mod quantile;
 pub mod red;
 pub mod reference;
