@@ -4,6 +4,7 @@
 //! case gives the same answer on any machine, at any time. Reading a case goes through `evidence` alone.
 
 pub mod callee;
+pub mod correlate;
 pub mod engine;
 pub mod evidence;
 pub mod exact;
@@ -16,6 +17,7 @@ pub mod quantile;
 pub mod red;
 pub mod reference;
 pub mod registry;
+pub mod roster;
 pub mod rules;
 pub mod saga;
 pub mod settled;
