@@ -21,6 +21,22 @@ pub struct CaseArgs {
 }
 
 impl CaseArgs {
+    /// For commands that take a word before the case: a lone word that is a case is the case. Returns the word, if one
+    /// is left, and where the case is.
+    pub fn after_word(&self, word: Option<&str>) -> (Option<String>, CaseArgs) {
+        let lone = self.path.is_none() && self.case.is_none();
+        match word {
+            Some(word) if lone && case::manifest::path(std::path::Path::new(word)).exists() => (
+                None,
+                CaseArgs {
+                    path: Some(PathBuf::from(word)),
+                    case: None,
+                },
+            ),
+            word => (word.map(str::to_owned), self.clone()),
+        }
+    }
+
     /// The path of the case; says on standard error which one was taken when none was named.
     pub fn resolve(&self, console: &Console) -> Result<PathBuf, CliError> {
         if let Some(path) = self.path.as_ref().or(self.case.as_ref()) {

@@ -40,6 +40,14 @@ pub enum Command {
     Logs(commands::logs::LogsArgs),
     /// List metric series (text) or points (JSON).
     Metrics(commands::metrics::MetricsArgs),
+    /// Show services with rates, errors and durations, and who calls whom.
+    Map(Box<commands::map::MapArgs>),
+    /// Show what the registry says of every instance beside what spans, probes and caches say.
+    Registry(commands::registry::RegistryArgs),
+    /// Show how many sagas are in which state, or one saga beside its ledgers.
+    Sagas(commands::sagas::SagasArgs),
+    /// Show what saga, payments, stock and shipping say of each order.
+    Orders(commands::orders::OrdersArgs),
     /// Ask a case in SQL.
     Query(commands::query::QueryArgs),
     /// Say what is wrong and why: every rule over a window.
@@ -85,6 +93,10 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Trace(args) => commands::trace::run(&args, console),
         Command::Logs(args) => commands::logs::run(&args, console),
         Command::Metrics(args) => commands::metrics::run(&args, console),
+        Command::Map(args) => commands::map::run(&args, console),
+        Command::Registry(args) => commands::registry::run(&args, console),
+        Command::Sagas(args) => commands::sagas::run(&args, console),
+        Command::Orders(args) => commands::orders::run(&args, console),
         Command::Query(args) => commands::query::run(&args, console),
         Command::Diagnose(args) => commands::diagnose::run(&args, console),
         Command::Explain(args) => commands::explain::run(&args, console),

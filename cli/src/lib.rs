@@ -16,6 +16,7 @@ pub mod reading;
 pub mod render;
 pub mod staging;
 pub mod tui;
+pub mod views;
 
 use std::process::ExitCode;
 

@@ -300,6 +300,9 @@ impl Instance {
     }
 }
 
+/// The checks that say most of an instance, in the order in which a failure counts.
+const CHECKS: [&str; 4] = ["connect", "caches", "ready", "live"];
+
 /// The last look at each instance, and who was last seen to hold it.
 fn take_probes(instances: &mut [Instance], probes: &[ProbeResult]) {
     let mut of_instance: BTreeMap<String, usize> = BTreeMap::new();
@@ -308,6 +311,7 @@ fn take_probes(instances: &mut [Instance], probes: &[ProbeResult]) {
         of_instance.insert(instance.id.clone(), place);
         of_address.insert(instance.address.clone(), place);
     }
+    let mut last: BTreeMap<(usize, &str), &ProbeResult> = BTreeMap::new();
     for probe in probes {
         let named = probe.instance.as_ref().and_then(|id| of_instance.get(id));
         let Some(place) = named.or_else(|| of_address.get(&probe.address)) else {
@@ -315,26 +319,45 @@ fn take_probes(instances: &mut [Instance], probes: &[ProbeResult]) {
         };
         let instance = &mut instances[*place];
         if let Some(holders) = probe.raw.get("cached_by").and_then(|list| list.as_array()) {
-            instance.cached_by = holders.iter().filter_map(holder).collect();
+            // A cache that was looked into before the instance left says nothing of what it holds since.
+            let counts = !instance.state.is_gone() || probe.at > instance.since;
+            instance.cached_by = if counts {
+                holders.iter().filter_map(holder).collect()
+            } else {
+                Vec::new()
+            };
         }
-        let found = match (&probe.error, probe.status) {
-            (Some(error), _) => error.clone(),
-            (None, Some(status)) if !probe.ok => status.to_string(),
-            _ if probe.ok => "ok".to_owned(),
-            _ => "failed".to_owned(),
-        };
-        let newer = instance
-            .probe
-            .as_ref()
-            .is_none_or(|known| known.at <= probe.at);
-        if newer {
-            instance.probe = Some(Probed {
-                at: probe.at,
-                check: probe.check.clone(),
-                ok: probe.ok,
-                found,
-            });
+        let newest = last.entry((*place, probe.check.as_str())).or_insert(probe);
+        if newest.at <= probe.at {
+            *newest = probe;
         }
+    }
+    for (place, instance) in instances.iter_mut().enumerate() {
+        let of = |check: &str| last.get(&(place, check)).copied();
+        // A page that is not there is no failure of the instance.
+        let failed = |probe: &&ProbeResult| !probe.ok && probe.status != Some(404);
+        let checks = || CHECKS.into_iter().filter_map(of);
+        let told = checks()
+            .find(failed)
+            .or_else(|| checks().max_by_key(|probe| probe.at));
+        instance.probe = told.map(|probe| Probed {
+            at: probe.at,
+            check: probe.check.clone(),
+            ok: !failed(&probe),
+            found: found(probe),
+        });
+    }
+}
+
+/// What a probe found, in a word or two.
+fn found(probe: &ProbeResult) -> String {
+    const LONGEST: usize = 40;
+    match (&probe.error, probe.status) {
+        _ if probe.ok => "ok".to_owned(),
+        (_, Some(404)) => "no such page".to_owned(),
+        (_, Some(status)) => status.to_string(),
+        (Some(error), None) => error.chars().take(LONGEST).collect(),
+        (None, None) => "failed".to_owned(),
     }
 }
 

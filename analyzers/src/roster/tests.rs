@@ -88,6 +88,20 @@ fn standings(roster: &Roster) -> Vec<(&str, Standing)> {
 }
 
 #[test]
+fn a_cache_looked_into_before_the_instance_left_holds_nothing_against_it() {
+    let events = [
+        event(1, "registered", "payment-1", ""),
+        event(100, "removed", "payment-1", ""),
+    ];
+    let of = |at| {
+        let roster = roster(&[], &events, &[], &[probe(at, "payment-1", true, &["a"])]);
+        roster.instances[0].standing
+    };
+    assert_eq!(of(99), Standing::Gone);
+    assert_eq!(of(101), Standing::CachedThoughGone);
+}
+
+#[test]
 fn each_way_the_sides_disagree_has_a_name() {
     let events = [
         event(1, "registered", "payment-1", ""),

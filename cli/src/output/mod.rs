@@ -6,6 +6,7 @@ mod console;
 pub mod json;
 mod line;
 pub mod rows;
+pub mod sagas;
 pub mod sanitise;
 mod table;
 pub mod width;

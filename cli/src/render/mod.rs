@@ -1,6 +1,9 @@
 //! Answers as lines, for the command line and the TUI alike. Pure: what is drawn comes in as arguments.
 
+pub mod map;
 pub mod names;
 pub mod report;
+pub mod roster;
+pub mod saga;
 pub mod spark;
 pub mod waterfall;

@@ -18,6 +18,23 @@ pub fn service(name: &str) -> &str {
     }
 }
 
+/// An instance's id without the UUID at its end, which nobody reads: what is left is still the beginning of the id.
+pub fn instance(id: &str) -> &str {
+    const UUID: [usize; 5] = [8, 4, 4, 4, 12];
+    let mut rest = id;
+    for digits in UUID.iter().rev() {
+        match rest.rsplit_once('-') {
+            Some((before, part))
+                if part.len() == *digits && part.bytes().all(|b| b.is_ascii_hexdigit()) =>
+            {
+                rest = before;
+            }
+            _ => return id,
+        }
+    }
+    if rest.is_empty() { id } else { rest }
+}
+
 /// The code a call was answered with, under its current or older names: HTTP as it is, gRPC only when it is not OK.
 pub fn status_code(attributes: &Attributes) -> Option<String> {
     let first = |names: &[&str]| names.iter().find_map(|name| attributes.get(name));
@@ -63,7 +80,18 @@ pub fn operation(name: &str, room: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::operation;
+    use super::{instance, operation};
+
+    #[test]
+    fn an_instance_goes_by_what_stands_before_its_uuid() {
+        let id = "payment-vm-41083-d9fdac48-7318-4d94-a929-ab865b890341";
+        assert_eq!(instance(id), "payment-vm-41083");
+        assert_eq!(instance("payment-2"), "payment-2");
+        assert_eq!(
+            instance("d9fdac48-7318-4d94-a929-ab865b890341"),
+            "d9fdac48-7318-4d94-a929-ab865b890341"
+        );
+    }
 
     #[test]
     fn the_package_goes_before_the_method_does() {
