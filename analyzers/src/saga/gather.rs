@@ -57,6 +57,8 @@ pub struct Gather {
     at_work: BTreeMap<String, (Nanos, Nanos, String)>,
     time_scale: Option<f64>,
     end: Nanos,
+    journal_read: Nanos,
+    ledgers_read: Nanos,
 }
 
 #[derive(Debug, Default)]
@@ -77,6 +79,7 @@ impl Gather {
 
     pub fn take_journal(&mut self, record: &JournalRecord) {
         self.known.journal = true;
+        self.journal_read = self.journal_read.max(record.seen_at);
         self.end = self.end.max(record.seen_at).max(record.at);
         let draft = self.stories.entry(record.saga_id.clone()).or_default();
         let story = &mut draft.story;
@@ -121,6 +124,7 @@ impl Gather {
     }
 
     pub fn take_ledger(&mut self, row: &LedgerRow) {
+        self.ledgers_read = self.ledgers_read.max(row.at);
         self.end = self.end.max(row.at);
         let order_id = row.order_id.clone().unwrap_or_default();
         match row.ledger.as_str() {
@@ -477,6 +481,8 @@ impl Gather {
             models: self.models,
             time_scale: self.time_scale.filter(|scale| *scale > 0.0).unwrap_or(1.0),
             end: self.end.min(window.until).max(window.from),
+            journal_read: self.journal_read,
+            ledgers_read: self.ledgers_read,
         }
     }
 

@@ -30,6 +30,9 @@ pub struct Sagas {
     pub models: Models,
     /// The last moment of the evidence.
     pub end: Nanos,
+    /// When the journal was last read with something new in it, and when ledgers were.
+    pub journal_read: Nanos,
+    pub ledgers_read: Nanos,
 }
 
 /// Which signals about sagas were seen.

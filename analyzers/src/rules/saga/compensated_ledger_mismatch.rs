@@ -107,7 +107,10 @@ fn still_held(sagas: &Sagas, story: &Story) -> Option<Hit> {
     let step = sagas.step_of(story, Book::Reservations)?;
     let undone = story.undone_at(step)?;
     let lines = story.reservations.len();
-    if lines == 0 || story.held().count() != lines || sagas.end.0.saturating_sub(undone.0) < READ {
+    if lines == 0
+        || story.held().count() != lines
+        || sagas.ledgers_read.0.saturating_sub(undone.0) < READ
+    {
         return None;
     }
     let known = story.steps.get(step)?;
@@ -197,3 +200,6 @@ fn unbalanced(sagas: &Sagas, residue: &Residue) -> Option<Hit> {
             ))),
     )
 }
+
+#[cfg(test)]
+mod tests;

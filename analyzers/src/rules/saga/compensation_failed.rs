@@ -149,3 +149,6 @@ fn hit(sagas: &crate::saga::Sagas, story: &Story, undoing: &Undoing<'_>) -> Opti
     }
     Some(hit)
 }
+
+#[cfg(test)]
+mod tests;

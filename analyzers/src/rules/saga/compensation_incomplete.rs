@@ -101,7 +101,7 @@ fn settled(sagas: &Sagas, story: &Story) -> Option<case::Nanos> {
         .filter(|record| record.kind == Kind::UndoResult && record.outcome == Outcome::Ok)
         .map(|record| record.at)
         .max()?;
-    (sagas.end.0.saturating_sub(end.0) >= READ).then_some(end)
+    (sagas.ledgers_read.0.saturating_sub(end.0) >= READ).then_some(end)
 }
 
 fn late(sagas: &Sagas, story: &Story) -> Option<Hit> {
@@ -200,7 +200,7 @@ fn aside(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> 
         .iter()
         .any(|notice| matches!(notice.kind.as_str(), "OrderCancelled" | "OrderUpdated"));
     let took = undoings.iter().any(|undoing| story.was_done(undoing.step));
-    let over = sagas.end.0.saturating_sub(end.0) > sagas.scaled(TOLD_S) + READ;
+    let over = sagas.ledgers_read.0.saturating_sub(end.0) > sagas.scaled(TOLD_S) + READ;
     (sagas.known.notices && told && took && !told_end && over).then(|| {
         Hit::of(
             ASIDE,
@@ -211,3 +211,6 @@ fn aside(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> 
         .seen(Seen::note(format!("told: {}", story.notices.iter().map(|notice| notice.kind.as_str()).collect::<Vec<_>>().join(", "))))
     })
 }
+
+#[cfg(test)]
+mod tests;

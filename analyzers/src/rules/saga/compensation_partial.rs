@@ -174,7 +174,7 @@ fn in_parts(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hi
         .iter()
         .filter(|row| row.status == "RELEASED")
         .count();
-    if held == 0 || ended == 0 || sagas.end.0.saturating_sub(undone.0) < READ {
+    if held == 0 || ended == 0 || sagas.ledgers_read.0.saturating_sub(undone.0) < READ {
         return None;
     }
     Some(
@@ -192,3 +192,6 @@ fn in_parts(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hi
         .blame(undoing.service),
     )
 }
+
+#[cfg(test)]
+mod tests;

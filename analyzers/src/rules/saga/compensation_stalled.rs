@@ -188,3 +188,6 @@ fn hit(sagas: &Sagas, story: &Story, undoing: &Undoing<'_>, took: u64) -> Option
     }
     Some(hit)
 }
+
+#[cfg(test)]
+mod tests;

@@ -180,3 +180,6 @@ fn same_purchase(first: &Story, second: &Story) -> Option<Hit> {
     }
     Some(hit)
 }
+
+#[cfg(test)]
+mod tests;

@@ -100,7 +100,7 @@ fn look(sagas: &Sagas, story: &Story, looked: &mut usize) -> Option<Hit> {
             let result = story
                 .records(Kind::StepResult, position)
                 .any(|record| record.at.0.saturating_add(SLACK) >= attempt.end.0);
-            let old = sagas.end.0.saturating_sub(attempt.end.0) > READ;
+            let old = sagas.journal_read.0.saturating_sub(attempt.end.0) > READ;
             let shown = Seen::span(
                 format!("{} was called", step.name),
                 attempt.at.trace,
@@ -151,3 +151,6 @@ fn look(sagas: &Sagas, story: &Story, looked: &mut usize) -> Option<Hit> {
     }
     late
 }
+
+#[cfg(test)]
+mod tests;

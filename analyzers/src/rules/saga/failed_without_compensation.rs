@@ -119,7 +119,7 @@ fn look(sagas: &Sagas, story: &Story, failed: &[&Story]) -> Option<Hit> {
         Status::Initiated | Status::Running if untouched => {
             let limit = sagas.scaled(TURN_S).max(TURN_FLOOR);
             let stands = story.steps.get(step)?.status == StepStatus::Failed
-                && sagas.end.0.saturating_sub(at.0) > limit
+                && sagas.journal_read.0.saturating_sub(at.0) > limit
                 && story.last_sign().0 <= at.0.saturating_add(limit);
             if !stands {
                 return None;
@@ -202,3 +202,6 @@ fn look(sagas: &Sagas, story: &Story, failed: &[&Story]) -> Option<Hit> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

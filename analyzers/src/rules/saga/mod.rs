@@ -8,6 +8,8 @@ mod compensation_stalled;
 mod duplicate_instance;
 mod effect_before_journal;
 mod failed_without_compensation;
+#[cfg(test)]
+mod kit;
 mod recovering;
 mod recovery_decision_wrong;
 mod recovery_ledger_mismatch;

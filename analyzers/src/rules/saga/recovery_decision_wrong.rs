@@ -204,3 +204,6 @@ fn reachable(evidence: &Evidence, service: &str, at: case::Nanos) -> Option<bool
             && matches!(instance.status.as_str(), "healthy" | "degraded" | "suspect")
     }))
 }
+
+#[cfg(test)]
+mod tests;

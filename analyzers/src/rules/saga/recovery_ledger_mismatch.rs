@@ -210,3 +210,6 @@ fn raced(sagas: &Sagas, residue: &Residue, open: &[Stood<'_>]) -> Option<Hit> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

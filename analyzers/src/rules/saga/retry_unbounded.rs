@@ -182,3 +182,6 @@ fn look(sagas: &Sagas, story: &Story, most: &mut usize) -> Option<Hit> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,3 +186,6 @@ fn before<'a>(stood: &Stood<'a>) -> &'a str {
         .rfind(|record| record.at <= stood.last)
         .map_or("", |record| record.instance.as_str())
 }
+
+#[cfg(test)]
+mod tests;

@@ -204,3 +204,6 @@ fn orphan(sagas: &Sagas, order: &Order) -> Option<Hit> {
         alternatives: Vec::new(),
     })
 }
+
+#[cfg(test)]
+mod tests;
