@@ -37,6 +37,7 @@ pub struct Gather {
     reservations: BTreeMap<String, BTreeMap<(String, String), Reservation>>,
     shipments: BTreeMap<String, BTreeMap<String, Shipment>>,
     notices: BTreeMap<String, BTreeSet<Notice>>,
+    events: BTreeMap<String, BTreeSet<String>>,
     stock: BTreeMap<String, Stock>,
     /// Methods of steps and their undoing, as journals name them.
     methods: HashSet<String>,
@@ -186,6 +187,11 @@ impl Gather {
                     kind: rows::text(&row.fields, "type"),
                 };
                 self.notices.entry(order_id).or_default().insert(notice);
+            }
+            "outbox" => {
+                self.known.outbox = true;
+                let kind = rows::text(&row.fields, "event_type");
+                self.events.entry(order_id).or_default().insert(kind);
             }
             "stock" => {
                 self.known.stock = true;
@@ -457,6 +463,12 @@ impl Gather {
             story.payments = values(self.payments.remove(order_id));
             story.reservations = values(self.reservations.remove(order_id));
             story.shipments = values(self.shipments.remove(order_id));
+            story.events = self
+                .events
+                .remove(order_id)
+                .unwrap_or_default()
+                .into_iter()
+                .collect();
             story.notices = self
                 .notices
                 .remove(order_id)

@@ -45,6 +45,7 @@ pub struct LedgerState {
     pub reservations: bool,
     pub stock: bool,
     pub notices: bool,
+    pub outbox: bool,
     pub metrics: bool,
 }
 
@@ -78,6 +79,8 @@ pub struct Story {
     pub shipments: Vec<Shipment>,
     /// What customers were told of the order.
     pub notices: Vec<Notice>,
+    /// Kinds of events about the order that wait in an outbox or have left it.
+    pub events: Vec<String>,
     /// A client span of the request says that it was sent again.
     pub resent: bool,
     /// Served sides whose caller's span never came, known by their key: position of the step, whether undone, and when.

@@ -25,7 +25,7 @@ static ABOUT: About = About {
               way, a customer who was told of a purchase and never of its end.",
     threshold: "one payment refunded in part; one taken after its undo had succeeded; or one order undone in full of \
                 which a shipment is still on its way, or whose customer was told of it and, 60 s of the system's own \
-                time later, not of its cancellation, while other customers are told of theirs or none is",
+                time later, not of its cancellation, with no such event in an outbox",
     causes: &[
         Cause {
             id: LOGIC,
@@ -200,8 +200,13 @@ fn aside(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> 
         .iter()
         .any(|notice| matches!(notice.kind.as_str(), "OrderCancelled" | "OrderUpdated"));
     let took = undoings.iter().any(|undoing| story.was_done(undoing.step));
+    // What waits to be told is the messaging's matter.
+    let on_its_way = story
+        .events
+        .iter()
+        .any(|kind| matches!(kind.as_str(), "OrderCancelled" | "OrderUpdated"));
     let over = sagas.ledgers_read.0.saturating_sub(end.0) > sagas.scaled(TOLD_S) + READ;
-    (sagas.known.notices && told && took && !told_end && over).then(|| {
+    (sagas.known.notices && told && took && !told_end && !on_its_way && over).then(|| {
         Hit::of(
             ASIDE,
             story,

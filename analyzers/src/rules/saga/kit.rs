@@ -410,6 +410,13 @@ impl Tale {
         self.ledger(when + 1.0, "notifications", &id, fields)
     }
 
+    /// An event of the order in an outbox.
+    pub(super) fn staged(self, when: f64, kind: &str) -> Tale {
+        let id = format!("evt_{}_{kind}", self.number);
+        let fields = json!({ "event_id": id, "event_type": kind, "published_at": null });
+        self.ledger(when + 1.0, "outbox", &id, fields)
+    }
+
     pub(super) fn ordered(self, when: f64, status: &str, version: i64) -> Tale {
         let fields = json!({
             "saga_id": self.saga(), "status": status, "version": version, "total_cents": 1000,

@@ -52,6 +52,12 @@ fn a_customer_who_was_never_told_of_the_end_is_a_side_effect() {
         .paid(103.0, "REFUNDED", 1000)
         .in_scene(scene());
     assert_eq!(scene.finding(&CompensationIncomplete).cause_id, ASIDE);
+    // Told too late is not untold.
+    undone(100.0)
+        .paid(103.0, "REFUNDED", 1000)
+        .staged(103.5, "OrderCancelled")
+        .in_scene(crate::rules::saga::kit::scene())
+        .passes(&CompensationIncomplete);
 }
 
 #[test]
