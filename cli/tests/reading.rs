@@ -282,7 +282,7 @@ fn what_can_not_be_answered_is_an_error_with_a_hint() {
         ),
         (&["trace", "xyz", "it.case"], "hexadecimal"),
         (
-            &["diagnose", "it.case", "--rule", "registry/cached"],
+            &["diagnose", "it.case", "--only", "registry/cached"],
             "did you mean registry/cached-after-removal?",
         ),
         (

@@ -145,18 +145,16 @@ mod tests {
     };
 
     fn report(findings: Vec<Finding>) -> Report {
-        Report {
-            window: Window::default(),
-            answers: vec![Answer {
-                rule: ABOUT.id,
-                verdict: Verdict::Fail,
-                missing: Vec::new(),
-                judgement: Judgement {
-                    findings,
-                    ..Judgement::default()
-                },
-            }],
-        }
+        let answer = Answer {
+            rule: ABOUT.id,
+            verdict: Verdict::Fail,
+            missing: Vec::new(),
+            judgement: Judgement {
+                findings,
+                ..Judgement::default()
+            },
+        };
+        Report::of(Window::default(), vec![answer])
     }
 
     fn expect(cause: &str) -> Expect {

@@ -208,6 +208,14 @@ impl Finding {
         self
     }
 
+    /// How many findings follow from it, directly or not.
+    pub fn explains(&self) -> usize {
+        self.consequences
+            .iter()
+            .map(|finding| 1 + finding.explains())
+            .sum()
+    }
+
     /// Traces it was seen in.
     pub fn in_traces(mut self, traces: impl IntoIterator<Item = TraceId>) -> Finding {
         self.traces.extend(traces);

@@ -4,11 +4,13 @@
 //! it was from firing. Which rules there are stands in `rules`.
 
 mod finding;
+mod fold;
+mod report;
 
-use case::Window;
 use serde::Serialize;
 
 pub use finding::{Alternative, Finding, MOST_TRACES, Seen, Subject};
+pub use report::{Report, diagnose};
 
 use crate::evidence::{Evidence, Need};
 
@@ -118,51 +120,6 @@ pub struct Answer {
     pub missing: Vec<String>,
     #[serde(flatten)]
     pub judgement: Judgement,
-}
-
-/// All answers.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Report {
-    pub window: Window,
-    pub answers: Vec<Answer>,
-}
-
-impl Report {
-    /// Findings, worst first, then oldest first.
-    pub fn findings(&self) -> Vec<&Finding> {
-        let mut all: Vec<&Finding> = self
-            .answers
-            .iter()
-            .flat_map(|answer| &answer.judgement.findings)
-            .collect();
-        all.sort_by(|a, b| {
-            (b.severity, b.certainty)
-                .cmp(&(a.severity, a.certainty))
-                .then_with(|| (a.since, a.rule, &a.subjects).cmp(&(b.since, b.rule, &b.subjects)))
-        });
-        all
-    }
-
-    pub fn count(&self, severity: Severity) -> usize {
-        self.findings()
-            .iter()
-            .filter(|finding| finding.severity == severity)
-            .count()
-    }
-
-    pub fn with(&self, verdict: Verdict) -> impl Iterator<Item = &Answer> {
-        self.answers
-            .iter()
-            .filter(move |answer| answer.verdict == verdict)
-    }
-}
-
-/// Asks every rule, in the order given.
-pub fn diagnose(evidence: &Evidence, rules: &[&'static dyn Rule]) -> Report {
-    Report {
-        window: evidence.window(),
-        answers: rules.iter().map(|rule| ask(*rule, evidence)).collect(),
-    }
 }
 
 /// Asks one rule.

@@ -58,7 +58,7 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
 }
 
 /// The trace meant by a whole id or the beginning of one.
-fn find(case: &Case, text: &str) -> Result<TraceId, CliError> {
+pub(super) fn find(case: &Case, text: &str) -> Result<TraceId, CliError> {
     if text.len() == 32 {
         return text
             .parse()

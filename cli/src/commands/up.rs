@@ -16,13 +16,13 @@ use shop_fixture::config::{Ports, Profile, ShopConfig};
 use shop_fixture::load::LoadOptions;
 
 use super::collect::duration;
-use super::diagnose::{ReportObject, VerdictArgs};
+use super::diagnose::VerdictArgs;
 use crate::collecting;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
 use crate::paths;
-use crate::render::report;
+use crate::render::report::{self, Shown, object};
 use crate::staging::{Staged, Staging};
 use crate::tui;
 
@@ -97,11 +97,12 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
     let case = Case::open(&path)?;
     let evidence = Evidence::gather(&case, Window::ALL)?;
     let report = engine::diagnose(&evidence, &rules::ALL);
+    let shown = Shown::whole(&report);
     match args.format {
-        Format::Text => console.lines(&report::lines(&report, console.drawing_width()))?,
-        Format::Json => console.json(&ReportObject::of(&report))?,
+        Format::Text => console.lines(&report::lines(&shown, console.drawing_width()))?,
+        Format::Json => console.json(&object::ReportObject::of(&shown))?,
     }
-    Ok(args.verdict.code(&report, !case.damage().is_empty()))
+    Ok(args.verdict.code(&shown, !case.damage().is_empty()))
 }
 
 async fn start(

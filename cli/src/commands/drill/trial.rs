@@ -175,7 +175,7 @@ fn end(group: Option<Pid>) -> bool {
     let left = test_kill_process_group(group).is_ok();
     if left {
         // It may have ended by now.
-        drop(kill_process_group(group, Signal::KILL));
+        let _ = kill_process_group(group, Signal::KILL);
     }
     left
 }

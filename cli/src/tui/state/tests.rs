@@ -27,10 +27,7 @@ fn overview(services: &[&str]) -> Answer {
                 .collect(),
             entries: Vec::new(),
         },
-        report: Report {
-            window,
-            answers: Vec::new(),
-        },
+        report: Report::of(window, Vec::new()),
     }
 }
 

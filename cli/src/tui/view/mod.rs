@@ -162,7 +162,7 @@ fn findings(report: Option<&Report>, scroll: usize, columns: usize, room: usize)
     let Some(report) = report else {
         return vec![Line::new().with(Tone::Dim, "   reading …")];
     };
-    let lines = report::lines(report, columns.saturating_sub(2));
+    let lines = report::lines(&report::Shown::whole(report), columns.saturating_sub(2));
     let from = scroll.min(lines.len().saturating_sub(room));
     let mut out = vec![rule(columns)];
     // The sentence at the top is on every screen already.
