@@ -334,9 +334,7 @@ fn exit_codes_tell_what_could_not_be_told() {
     let home = home_with_case();
     let diagnosed = run(home.path(), &["diagnose", "it.case"]);
     assert_eq!(diagnosed.status.code(), Some(0));
-    assert!(
-        text(&diagnosed.stdout).starts_with("? nothing found, yet 1 question could not be told")
-    );
+    assert!(text(&diagnosed.stdout).starts_with("? nothing found, yet "));
     assert_eq!(
         run(home.path(), &["diagnose", "it.case", "--strict"])
             .status
@@ -347,8 +345,12 @@ fn exit_codes_tell_what_could_not_be_told() {
         home.path(),
         &["diagnose", "it.case", "--format", "json"],
     ))[0];
+    let blind = report["cannot_tell"].as_array().unwrap().iter();
+    let cached = blind
+        .filter(|answer| answer["rule"] == "registry/cached-after-removal")
+        .collect::<Vec<_>>();
     assert_eq!(
-        report["cannot_tell"][0]["missing"][0],
+        cached[0]["missing"][0],
         "no registry events or snapshots in the window"
     );
 }
