@@ -37,6 +37,8 @@ pub struct Asked {
     pub error: Name,
     /// How many instances a lookup brought, if the span says.
     pub instances: Option<u32>,
+    /// It belongs to no request: the caller refreshed its cache.
+    pub background: bool,
     pub trace_id: TraceId,
     pub span_id: SpanId,
 }
@@ -176,6 +178,7 @@ impl Domain for RegistryCalls {
             status,
             error: of.names.of(cut(error, 100)),
             instances: number(span, "shop.registry.instances").and_then(|n| u32::try_from(n).ok()),
+            background: span.parent_span_id == SpanId::NONE,
             trace_id: span.trace_id,
             span_id: span.span_id,
         });

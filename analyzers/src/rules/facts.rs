@@ -1,9 +1,11 @@
 //! What several rules of registration, resolution and health ask of the evidence.
 
 use case::Nanos;
+use case::signal::ProbeResult;
 
 use crate::evidence::instances::Activity;
 use crate::evidence::roster::Entry;
+use crate::evidence::serving::Served;
 use crate::evidence::{Evidence, Who};
 
 /// When a sender was first and last heard, by whatever signal.
@@ -43,6 +45,66 @@ pub(super) fn running<'a>(
             let (first, last) = heard(row);
             (&row.who, first, last)
         })
+}
+
+/// What a detector's probes of one check of an instance found, by time.
+pub(super) fn probes<'a>(
+    evidence: &'a Evidence,
+    id: &'a str,
+    check: &'a str,
+) -> impl Iterator<Item = &'a ProbeResult> {
+    evidence
+        .basis
+        .probes
+        .iter()
+        .filter(move |probe| probe.check == check && probe.instance.as_deref() == Some(id))
+}
+
+/// The failing checks of a health page, with what they say.
+pub(super) fn failing_checks(probe: &ProbeResult) -> Vec<(String, String)> {
+    let checks = probe
+        .raw
+        .get("body")
+        .and_then(|body| body.get("checks"))
+        .and_then(serde_json::Value::as_array);
+    checks
+        .into_iter()
+        .flatten()
+        .filter(|check| {
+            let status = check.get("status").and_then(serde_json::Value::as_str);
+            !matches!(status, Some("pass" | "ok" | "up" | "healthy"))
+        })
+        .take(20)
+        .map(|check| {
+            let text = |key: &str| {
+                let text = check
+                    .get(key)
+                    .and_then(serde_json::Value::as_str)
+                    .unwrap_or("");
+                crate::names::cut(text, 200).to_owned()
+            };
+            (text("name"), text("error"))
+        })
+        .collect()
+}
+
+/// The names of all checks that a health page lists.
+pub(super) fn check_names(probe: &ProbeResult) -> Option<Vec<&str>> {
+    let checks = probe.raw.get("body")?.get("checks")?.as_array()?;
+    Some(
+        checks
+            .iter()
+            .filter_map(|check| check.get("name")?.as_str())
+            .collect(),
+    )
+}
+
+/// How many of some requests failed, and of how many.
+pub(super) fn failures(served: &[Served]) -> (usize, usize) {
+    (
+        served.iter().filter(|served| served.failed).count(),
+        served.len(),
+    )
 }
 
 /// Times in one piece: "3 times", "once".

@@ -376,8 +376,8 @@ fn task(evidence: &Evidence, who: &Who, after: Nanos) -> Option<bool> {
         .vitals
         .of(who, Vital::TaskAlive)
         .find(|(name, _)| name.contains("heartbeat"))?;
+    // The first word after it was expired: later ones may tell of the end of the whole process.
     line.iter()
-        .rev()
         .find(|(at, _)| *at >= after)
         .map(|(_, alive)| *alive > 0.0)
 }

@@ -8,7 +8,7 @@ mod field_metadata_missing;
 mod field_name_inconsistent;
 mod heartbeat_lost;
 mod instance_id_collision;
-mod lookup_name_misses_row;
+pub(super) mod lookup_name_misses_row;
 pub(super) mod lookups;
 mod never_registered;
 
