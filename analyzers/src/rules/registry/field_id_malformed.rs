@@ -97,7 +97,7 @@ impl Rule for FieldIdMalformed {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Scene, event, gauge};
+    use crate::testing::{Scene, event, log};
 
     fn scene(id: &str, second: f64) -> Scene {
         let scene = Scene::new()
@@ -107,8 +107,8 @@ mod tests {
             .iter()
             .fold(scene, |scene, instance| {
                 scene
-                    .metric(gauge("search", instance, 1.0, "process.uptime", 1.0, &[]))
-                    .metric(gauge("search", instance, 500.0, "process.uptime", 1.0, &[]))
+                    .log(log("search", instance, 1.0, "INFO", "alive", &[]))
+                    .log(log("search", instance, 500.0, "INFO", "alive", &[]))
             })
     }
 

@@ -8,7 +8,7 @@ use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::roster::Entry;
 use crate::evidence::{Evidence, need};
 use crate::reference::Reference;
-use crate::rules::facts::{count, running};
+use crate::rules::facts::{count, heard, running};
 
 const IDENTICAL: &str = "registration/only-one-of-many-served#identical-id";
 const FIRST: &str = "registration/only-one-of-many-served#client-picks-first";
@@ -69,10 +69,20 @@ pub(super) fn shared_ids(evidence: &Evidence) -> Vec<Shared<'_>> {
         if addresses.len() < 2 {
             continue;
         }
-        // Heard a while after the second one came: both live.
+        // Heard a while after the second one came: both live. What a scraper fetched stands under the id in the registry,
+        // so that only what an instance sent by itself counts.
         let after = replaced.at.saturating_add(evidence.roster.beat());
-        let live = running(evidence, entry.name())
-            .filter(|(_, first, last)| *first <= after && *last >= after)
+        let live = evidence
+            .instances
+            .all
+            .iter()
+            .filter(|row| *row.who.service == *entry.name() && !row.who.instance.is_empty())
+            .filter(|row| {
+                [row.spans, row.logs]
+                    .iter()
+                    .any(|heard| heard.number > 0 && heard.last >= after)
+                    && heard(row).0 <= after
+            })
             .count();
         let rows = evidence
             .roster

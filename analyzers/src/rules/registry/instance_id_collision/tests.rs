@@ -1,11 +1,11 @@
 use super::*;
 use crate::engine::Certainty;
-use crate::testing::{Scene, SpanOf, event, gauge, snapshot, span};
+use crate::testing::{Scene, SpanOf, event, log, snapshot, span};
 
 fn live(scene: Scene, service: &str, instance: &str) -> Scene {
     scene
-        .metric(gauge(service, instance, 1.0, "process.uptime", 1.0, &[]))
-        .metric(gauge(service, instance, 500.0, "process.uptime", 1.0, &[]))
+        .log(log(service, instance, 1.0, "INFO", "alive", &[]))
+        .log(log(service, instance, 500.0, "INFO", "alive", &[]))
 }
 
 /// Two catalog instances, one id.
@@ -54,22 +54,8 @@ fn an_id_that_moved_with_its_process_is_no_collision() {
             "catalog",
             "127.0.0.1:2",
         ))
-        .metric(gauge(
-            "catalog",
-            "catalog-h-1-a",
-            1.0,
-            "process.uptime",
-            1.0,
-            &[],
-        ))
-        .metric(gauge(
-            "catalog",
-            "catalog-h-1-a",
-            290.0,
-            "process.uptime",
-            1.0,
-            &[],
-        ));
+        .log(log("catalog", "catalog-h-1-a", 1.0, "INFO", "alive", &[]))
+        .log(log("catalog", "catalog-h-1-a", 290.0, "INFO", "alive", &[]));
     live(scene, "catalog", "catalog-h-2-b").passes(&InstanceIdCollision);
 }
 
