@@ -293,6 +293,31 @@ pub async fn find_quietly(rt: &Rt, name: &str) -> Option<Instance> {
     }
 }
 
+/// Whether a call to a service would find an instance, for health checks: no request waits for the answer, and none is
+/// what the question belongs to.
+pub async fn is_known(rt: &Rt, name: &str) -> Result<(), ApiError> {
+    let age = rt.discovery.age(name);
+    if age.is_some_and(|age| age < rt.clock.scaled(TTL)) {
+        return Ok(());
+    }
+    match fetch(rt, name, None).await {
+        Ok(listed) => {
+            let nobody = listed.is_empty();
+            rt.discovery.put(name, listed);
+            if !nobody {
+                return Ok(());
+            }
+        }
+        Err(_) if age.is_some_and(|age| age < rt.clock.scaled(STALE_LIMIT)) => return Ok(()),
+        Err(_) => {}
+    }
+    Err(ApiError::new(
+        Code::Unavailable,
+        NOBODY,
+        format!("no healthy instance of {name} is known"),
+    ))
+}
+
 async fn make_fresh(rt: &Rt, name: &str) -> Result<(), ApiError> {
     let ttl = rt.clock.scaled(TTL);
     let age = rt.discovery.age(name);

@@ -165,8 +165,9 @@ async fn check(rt: &Rt, ready: bool) -> HttpReply {
         checks.push(timed("not_draining", async { draining }).await);
         for upstream in rt.spec.essential {
             let resolvable = async {
-                let found = crate::discovery::find(rt, upstream).await;
-                found.map(|_| ()).map_err(|error| error.message)
+                crate::discovery::is_known(rt, upstream)
+                    .await
+                    .map_err(|error| error.message)
             };
             checks.push(timed(&format!("upstream {upstream}"), resolvable).await);
         }

@@ -232,21 +232,23 @@ fn too_rare(evidence: &Evidence, entry: &Entry, who: &Who, losses: &[Loss<'_>]) 
     }
     let calls = &evidence.registry_calls;
     let failed = calls.of(who, Op::Heartbeat).count();
+    let first = losses.first()?;
+    let expire = evidence.roster.expiry();
     let beats = calls.beats.get(who).map_or(&[][..], Vec::as_slice);
+    // From the one on that came too late first: the interval may have changed on the way.
+    let late = Nanos(first.at.0.saturating_sub(2 * expire));
     let mut gaps: Vec<u64> = beats
         .windows(2)
+        .filter(|pair| pair[0] >= late)
         .map(|pair| between(pair[0], pair[1]))
+        .skip_while(|gap| *gap < expire)
         .collect();
     gaps.sort_unstable();
-    // The later ones: the interval may have changed on the way.
-    let gap = gaps
-        .get(gaps.len().saturating_sub(gaps.len() / 4 + 1))
-        .copied();
-    let limit = evidence.roster.suspect.unwrap_or(evidence.roster.expiry());
-    if failed > healed || gap.is_some_and(|gap| gap < limit) {
+    // All of them, but for a few: an instance or a registry that is held up now and then has short gaps between.
+    let gap = gaps.get(gaps.len() / 5).copied();
+    if failed > healed || gap.is_some_and(|gap| gap < expire) {
         return None;
     }
-    let first = losses.first()?;
     let found = Finding::of(
         &ABOUT,
         RARE,

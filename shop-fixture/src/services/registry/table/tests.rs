@@ -134,3 +134,80 @@ fn malformed_registrations_are_refused() {
     }
     assert!(kinds(&table).is_empty());
 }
+
+fn probing() -> Table {
+    let mut table = Table::new(Timing::scaled(1.0));
+    table.set_probe(Some(ProbeTiming {
+        interval: 10 * SECOND,
+        timeout: 5 * SECOND,
+        failures: 3,
+    }));
+    table.register(0, registration("a")).unwrap();
+    table
+}
+
+#[test]
+fn three_failed_probes_in_a_row_mark_it_and_one_success_ends_that() {
+    let mut table = probing();
+    let failed = || Err("answered 503".to_owned());
+    for (second, found) in [
+        (1, failed()),
+        (2, failed()),
+        (3, Ok(())),
+        (4, failed()),
+        (5, failed()),
+    ] {
+        table.probed(second * SECOND, "a", found);
+        assert_eq!(table.lookup("payment").len(), 1, "at {second} s");
+    }
+    table.probed(6 * SECOND, "a", failed());
+    assert!(table.lookup("payment").is_empty());
+    // Its own word does not outweigh what the registry sees.
+    table.heartbeat(7 * SECOND, "a", Some(State::Healthy));
+    assert!(table.lookup("payment").is_empty());
+    table.probed(8 * SECOND, "a", Ok(()));
+    assert_eq!(table.lookup("payment").len(), 1);
+    let reasons: Vec<String> = table
+        .events_since(1)
+        .into_iter()
+        .filter_map(|event| event.reason)
+        .collect();
+    assert_eq!(
+        reasons,
+        [
+            "healthy to unhealthy: 3 probes failed, the last one answered 503",
+            "unhealthy to healthy: a probe succeeded"
+        ]
+    );
+}
+
+#[test]
+fn a_registry_that_keeps_its_dead_blocks_their_ids_until_it_cleans_up() {
+    let mut table = Table::new(Timing::scaled(1.0));
+    table.register(0, registration("a")).unwrap();
+    table.set_disorder(Disorder {
+        keep_dead: Some(Some(600 * SECOND)),
+        corrupt: None,
+    });
+    for second in (5..600).step_by(5) {
+        table.sweep(second * SECOND);
+    }
+    assert_eq!(table.all().count(), 1);
+    assert!(table.lookup("payment").is_empty());
+    assert!(table.register(599 * SECOND, registration("a")).is_err());
+    table.sweep(600 * SECOND);
+    assert_eq!(table.all().count(), 0);
+    assert!(table.register(601 * SECOND, registration("a")).is_ok());
+}
+
+#[test]
+fn a_damaged_row_differs_from_its_event() {
+    let mut table = Table::new(Timing::scaled(1.0));
+    table.set_disorder(Disorder {
+        keep_dead: None,
+        corrupt: Some("payment".to_owned()),
+    });
+    table.register(0, registration("a")).unwrap();
+    assert_eq!(table.events_since(0)[0].name, "payment");
+    assert_eq!(table.all().next().unwrap().name, "payent");
+}
