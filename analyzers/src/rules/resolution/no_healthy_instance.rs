@@ -71,7 +71,7 @@ impl Rule for NoHealthyInstance {
             };
             let lasted = between(since, until);
             longest = longest.max(lasted);
-            let fresh = alive(evidence, &entries, since);
+            let fresh = alive(evidence, &entries, (since, until));
             if lasted > 2 * limit || lasted > limit && fresh {
                 judgement
                     .findings
@@ -126,14 +126,14 @@ fn dark(evidence: &Evidence, entries: &[&Entry]) -> Option<(Nanos, Nanos)> {
 }
 
 /// Whether any of the listed ones shows life after a moment: heartbeats, requests served well, probes that connect.
-fn alive(evidence: &Evidence, entries: &[&Entry], since: Nanos) -> bool {
+fn alive(evidence: &Evidence, entries: &[&Entry], (since, until): (Nanos, Nanos)) -> bool {
     entries.iter().any(|entry| {
         let connects: Vec<bool> = probes(evidence, &entry.id, "connect")
-            .filter(|probe| probe.at >= since)
+            .filter(|probe| probe.at >= since && probe.at < until)
             .map(|probe| probe.ok)
             .collect();
         let beats = evidence.registry_calls.beats.iter().any(|(who, beats)| {
-            *who.instance == *entry.id && beats.last().is_some_and(|at| *at >= since)
+            *who.instance == *entry.id && beats.iter().any(|at| *at >= since && *at < until)
         });
         beats || connects.iter().any(|ok| *ok)
     })
@@ -177,7 +177,7 @@ fn finding(
             &since.clock()[..8]
         )
     };
-    let mut found = if fresh {
+    let mut found = if fresh && refused.is_empty() {
         // Served well before the mark, and nothing but probes spoke against it.
         let probed = ill.iter().any(|entry| {
             entry
