@@ -18,7 +18,7 @@ use crate::store::StoreError;
 
 /// Connections that the health check pings the store with; requests have others.
 const PINGS: usize = 2;
-const PING_WAIT: Duration = Duration::from_secs(2);
+const PING_WAIT: Duration = Duration::from_secs(1);
 
 fn pings() -> &'static Arc<Semaphore> {
     static POOL: OnceLock<Arc<Semaphore>> = OnceLock::new();

@@ -193,7 +193,7 @@ fn begin(cause: &'static str, name: &str, failing: &Failing<'_>, why: &str) -> F
 
 /// Failures that come with many requests at a time.
 fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<Finding> {
-    let (mut bad, mut good) = (Vec::new(), Vec::new());
+    let mut beside: Vec<(usize, bool)> = Vec::new();
     for served in &failing.served {
         for (place, request) in served.iter().enumerate() {
             // How many others were under way when it began.
@@ -203,21 +203,33 @@ fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<
                 .take(500)
                 .filter(|other| other.end() > request.start)
                 .count();
-            if request.failed {
-                bad.push(others)
-            } else {
-                good.push(others)
-            }
+            beside.push((others, request.failed));
         }
     }
-    let median = |numbers: &mut Vec<usize>| {
+    let median = |failed: bool| {
+        let rows = beside.iter().filter(|row| row.1 == failed);
+        let mut numbers: Vec<usize> = rows.map(|row| row.0).collect();
         numbers.sort_unstable();
         numbers.get(numbers.len() / 2).copied()
     };
-    let isolated = good.iter().filter(|others| **others <= 1).count();
-    let alone = bad.iter().filter(|others| **others == 0).count();
-    let (bad_at, good_at) = (median(&mut bad)?, median(&mut good)?);
-    if bad_at < 3 || bad_at < 2 * good_at.max(1) || isolated == 0 || alone * 10 > bad.len() {
+    let (bad_at, good_at) = (median(true)?, median(false)?);
+    let share = |wanted: &dyn Fn(usize) -> bool| {
+        let rows: Vec<bool> = beside
+            .iter()
+            .filter(|row| wanted(row.0))
+            .map(|row| row.1)
+            .collect();
+        (rows.iter().filter(|failed| **failed).count(), rows.len())
+    };
+    let (alone_bad, isolated) = share(&|others| others <= 1);
+    let (crowd_bad, crowd) = share(&|others| others >= bad_at);
+    // Few or none alone, most in a crowd.
+    if bad_at < 3
+        || bad_at <= good_at
+        || isolated < 2
+        || alone_bad * 10 > isolated
+        || crowd_bad * 2 < crowd
+    {
         return None;
     }
     let trace = failing
@@ -231,7 +243,10 @@ fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<
         &format!("those that fail have {bad_at} others under way beside them, those that succeed {good_at}"),
     )
     .sure()
-    .seen(Seen::note(format!("{} with at most one other beside it succeeded", count(isolated, "request"))));
+    .seen(Seen::note(format!(
+        "{alone_bad} of {} with at most one other beside it failed, {crowd_bad} of {crowd} with {bad_at} or more",
+        count(isolated, "request")
+    )));
     if let Some((_, trace)) = trace {
         found = found
             .seen(Seen::trace("one that failed", trace))
@@ -416,6 +431,10 @@ mod tests {
         }
         for n in 0..3 {
             out.push(served(600 + n, 19.99).lasting(1.0));
+            out.push(served(700 + n, 24.995).lasting(1.0));
+        }
+        for n in 0..10 {
+            out.push(served(800 + n, 22.0 + n as f64 * 0.2).lasting(0.1));
         }
         out
     }

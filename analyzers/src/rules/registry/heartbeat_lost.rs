@@ -32,7 +32,8 @@ static ABOUT: About = About {
               Its callers lose it one by one; those that are left carry its load.",
     threshold: "the registry expired it, no heartbeat counted for twice its time limit since, and the instance was \
                 heard at least a time limit later; or 2 rounds of expiring and coming back with heartbeats that all \
-                succeed; or 3 heartbeats in a row answered 404 without a new registration",
+                succeed; or 3 heartbeats in a row answered 404 without a new registration; not where more than a third of \
+                all instances were expired, which is nobody's own doing",
     causes: &[
         Cause {
             id: STOPPED,
@@ -62,7 +63,7 @@ static ABOUT: About = About {
     ],
     remedy: "watch the heartbeat task from outside it, register anew on 404, and keep the interval below a third of the \
              registry's time limit",
-    follows: &["registry/never-registered"],
+    follows: &["registry/never-registered", "resolve/not-found-then-found"],
 };
 
 pub(crate) struct HeartbeatLost;
@@ -76,6 +77,7 @@ impl Rule for HeartbeatLost {
         let mut judgement = Judgement::default();
         let mut expired = 0;
         let mut longest = 0;
+        let common = held_up_together(evidence);
         for entry in &evidence.roster.entries {
             let Some(activity) = sender(evidence, entry) else {
                 continue;
@@ -88,6 +90,9 @@ impl Rule for HeartbeatLost {
             }
             let losses = losses(evidence, entry);
             expired += losses.len();
+            if common.is_some() {
+                continue;
+            }
             if let Some(found) = too_rare(evidence, entry, who, &losses) {
                 judgement.findings.push(found);
                 continue;
@@ -114,6 +119,11 @@ impl Rule for HeartbeatLost {
                 number => format!("{number} times one was expired"),
             }
         ));
+        if let Some((lost, all)) = common {
+            judgement.seen.push(format!(
+                "{lost} of {all} instances were expired in the window: what they share is to blame, not their heartbeats"
+            ));
+        }
         if judgement.findings.is_empty() {
             judgement.distance = Some(format!(
                 "longest heard after it was expired: {}; {} make a finding",
@@ -123,6 +133,17 @@ impl Rule for HeartbeatLost {
         }
         judgement
     }
+}
+
+/// How many of the listed instances lost heartbeats, if it was more than a third of them and more than three: then the
+/// registry, or the machine, was too slow for all of them.
+fn held_up_together(evidence: &Evidence) -> Option<(usize, usize)> {
+    let entries = &evidence.roster.entries;
+    let lost = entries
+        .iter()
+        .filter(|entry| sender(evidence, entry).is_some() && !losses(evidence, entry).is_empty())
+        .count();
+    (lost > 3 && lost * 3 > entries.len()).then_some((lost, entries.len()))
 }
 
 /// The registry lost patience with an instance.

@@ -84,21 +84,25 @@ impl Rule for AddressUnreachable {
             {
                 continue;
             }
-            let sent: Vec<&Sent> = addresses(entry)
-                .iter()
-                .filter_map(|address| to.get(&traffic.address_place(address)?))
-                .flatten()
-                .copied()
-                .collect();
-            let cut = cut_off(&sent);
-            nearest = nearest.max(cut.values().map(|calls| calls.len()).max().unwrap_or(0));
-            let cut: BTreeMap<u32, Vec<&Sent>> = cut
-                .into_iter()
-                .filter(|(_, calls)| calls.len() >= FAILED)
-                .collect();
-            judgement
-                .findings
-                .extend(finding(evidence, entry, &sent, &cut));
+            // Each port by itself: a filter before one of them leaves the other alone.
+            for address in addresses(entry) {
+                let Some(sent) = traffic
+                    .address_place(&address)
+                    .and_then(|place| to.get(&place))
+                else {
+                    continue;
+                };
+                let cut = cut_off(sent);
+                nearest = nearest.max(cut.values().map(|calls| calls.len()).max().unwrap_or(0));
+                let cut: BTreeMap<u32, Vec<&Sent>> = cut
+                    .into_iter()
+                    .filter(|(_, calls)| calls.len() >= FAILED)
+                    .collect();
+                if let Some(found) = finding(evidence, entry, sent, &cut) {
+                    judgement.findings.push(found);
+                    break;
+                }
+            }
         }
         judgement.seen.push(format!(
             "{} to {}",
@@ -182,9 +186,6 @@ fn finding(
         })
         .map(|sent| sent.caller)
         .collect();
-    if others.is_empty() && lives > 0 && lived == 0 {
-        return None;
-    }
     let served_at = evidence
         .serving
         .instance(&entry.id)
@@ -205,6 +206,11 @@ fn finding(
         .as_deref()
         .and_then(|at| at.rsplit_once(':'))
         .is_some_and(|(listening, _)| listening != host);
+    // Dead with all its ports; but one that listens on another interface is dark at this one, too.
+    let dark = others.is_empty() && lives > 0 && lived == 0;
+    if dark && !(main == Outcome::Refused && elsewhere) {
+        return None;
+    }
     let mut found;
     if matches!(main, Outcome::Refused) && others.is_empty() && connected == 0 {
         found = Finding::of(

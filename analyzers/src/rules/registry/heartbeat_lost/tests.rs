@@ -145,3 +145,20 @@ fn who_died_with_its_heartbeats_is_no_matter_of_this_rule() {
         .passes(&HeartbeatLost);
     assert!(!Scene::new().cannot_tell(&HeartbeatLost).is_empty());
 }
+
+#[test]
+fn a_registry_that_expires_everybody_blames_nobody() {
+    let others = |scene: Scene, number: u32| {
+        (0..number).fold(scene, |scene, n| {
+            let id = format!("other-h-{n}-a");
+            let mut expired = event(90.0, "expired", "other", &id, "127.0.0.1:7");
+            expired.reason = Some("no heartbeat for 45000 ms".into());
+            scene
+                .event(event(0.0, "registered", "other", &id, "127.0.0.1:7"))
+                .event(expired)
+                .metric(gauge("other", &id, 1.0, "process.uptime", 1.0, &[]))
+        })
+    };
+    others(scene(), 2).finding(&HeartbeatLost);
+    others(scene(), 3).passes(&HeartbeatLost);
+}
