@@ -1,25 +1,35 @@
-//! One request in the log: a fixed head, then the payload, compressed where that pays.
+//! One request in the log: a fixed head, then the payload, folded and compressed where that pays.
 
-use std::cell::RefCell;
-
+use super::fold::{Fold, Parts};
 use super::mark::{MARK, Mark};
+use super::pack;
 use crate::signal::Signal;
 use crate::time::Nanos;
 
 /// Bytes of a head on disk.
 pub const HEAD_LEN: usize = 48;
 
-/// Room for compression a thread keeps; a request far above the usual must not pin its memory for ever.
-const ROOM_KEPT: usize = 4 << 20;
-
 /// Payloads shorter than this are kept as they are.
 const COMPRESS_FROM: usize = 256;
+
+/// How a payload lies on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Packing {
+    Plain,
+    Compressed,
+    /// Folded first.
+    Folded,
+}
+
+impl Packing {
+    const ALL: [Packing; 3] = [Packing::Plain, Packing::Compressed, Packing::Folded];
+}
 
 /// What stands before a payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FrameHead {
     pub signal: Signal,
-    pub compressed: bool,
+    pub packing: Packing,
     /// Bytes on disk after the head.
     pub stored_len: u32,
     /// Bytes of the payload itself.
@@ -51,13 +61,6 @@ pub enum FrameFault {
     Undecodable,
 }
 
-thread_local! {
-    /// With the room it writes into: giving back and faulting in a quarter of a megabyte for every request costs more
-    /// than copying what came out of it.
-    static COMPRESSOR: RefCell<Option<(zstd::bulk::Compressor<'static>, Vec<u8>)>> = const { RefCell::new(None) };
-    static DECOMPRESSOR: RefCell<Option<zstd::bulk::Decompressor<'static>>> = const { RefCell::new(None) };
-}
-
 /// Where a head keeps a checksum of itself, so that a length is never believed before it is known to be one.
 const HEAD_CHECK: std::ops::Range<usize> = 18..20;
 
@@ -81,10 +84,11 @@ fn signal_of(number: u8) -> Option<Signal> {
 }
 
 impl Frame {
-    /// Packs a payload, which must be under 4 GiB (receivers allow far less).
+    /// Packs a payload, which must be under 4 GiB (receivers allow far less). `fold` holds what was seen of its parts.
     pub fn pack(
         signal: Signal,
         payload: &[u8],
+        fold: Option<&mut Fold>,
         items: u32,
         hash: u128,
         received_at: Nanos,
@@ -92,17 +96,15 @@ impl Frame {
         let raw_len = u32::try_from(payload.len())
             .map_err(|_| std::io::Error::other("a request of 4 GiB or more can't be logged"))?;
         let mut bytes = vec![0; HEAD_LEN];
-        let mut compressed = false;
-        if payload.len() >= COMPRESS_FROM {
-            compressed = compress_onto(payload, &mut bytes)?;
-        }
-        if !compressed {
-            bytes.truncate(HEAD_LEN);
+        let packing = if payload.len() < COMPRESS_FROM {
             bytes.extend_from_slice(payload);
-        }
+            Packing::Plain
+        } else {
+            pack::onto(payload, fold, &mut bytes)?
+        };
         let mut head = FrameHead {
             signal,
-            compressed,
+            packing,
             stored_len: u32::try_from(bytes.len() - HEAD_LEN).unwrap_or(u32::MAX),
             raw_len,
             items,
@@ -117,34 +119,12 @@ impl Frame {
     }
 }
 
-/// Appends the compressed payload, unless that would not be smaller.
-fn compress_onto(payload: &[u8], bytes: &mut Vec<u8>) -> std::io::Result<bool> {
-    COMPRESSOR.with_borrow_mut(|slot| {
-        let (compressor, room) = match slot {
-            Some(kept) => kept,
-            None => slot.insert((zstd::bulk::Compressor::new(1)?, Vec::new())),
-        };
-        room.clear();
-        room.reserve(zstd::zstd_safe::compress_bound(payload.len()));
-        let len = compressor.compress_to_buffer(payload, room)?;
-        if len >= payload.len() {
-            return Ok(false);
-        }
-        bytes.reserve_exact(len);
-        bytes.extend_from_slice(room);
-        if room.capacity() > ROOM_KEPT {
-            *room = Vec::new();
-        }
-        Ok(true)
-    })
-}
-
 impl FrameHead {
     /// The head of a request that goes into a segment without having been in a log.
     pub(crate) fn of(signal: Signal, items: u32, hash: u128) -> FrameHead {
         FrameHead {
             signal,
-            compressed: false,
+            packing: Packing::Plain,
             stored_len: 0,
             raw_len: 0,
             items,
@@ -158,7 +138,7 @@ impl FrameHead {
         out[8..12].copy_from_slice(&self.stored_len.to_le_bytes());
         out[12..16].copy_from_slice(&self.raw_len.to_le_bytes());
         out[16] = signal_number(self.signal);
-        out[17] = u8::from(self.compressed);
+        out[17] = self.packing as u8;
         out[20..24].copy_from_slice(&self.items.to_le_bytes());
         out[24..32].copy_from_slice(&self.received_at.0.to_le_bytes());
         out[32..48].copy_from_slice(&self.hash.to_le_bytes());
@@ -181,6 +161,9 @@ impl FrameHead {
         if bytes[HEAD_CHECK] != head_check(bytes) {
             return Err(FrameFault::Head);
         }
+        let packing = *Packing::ALL
+            .get(usize::from(bytes[17]))
+            .ok_or(FrameFault::Head)?;
         let word = |at: usize| {
             u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
@@ -190,7 +173,7 @@ impl FrameHead {
         hash.copy_from_slice(&bytes[32..48]);
         Ok(FrameHead {
             signal,
-            compressed: bytes[17] == 1,
+            packing,
             stored_len: word(8),
             raw_len: word(12),
             items: word(20),
@@ -212,24 +195,14 @@ impl FrameHead {
         }
     }
 
-    /// The payload itself. `raw_len` was written by us and is covered by the checksum, so it bounds the allocation.
-    pub fn unpack(&self, stored: &[u8], out: &mut Vec<u8>) -> Result<(), FrameFault> {
-        out.clear();
-        if !self.compressed {
-            out.extend_from_slice(stored);
-            return Ok(());
-        }
-        out.reserve_exact(self.raw_len as usize);
-        let len = DECOMPRESSOR.with_borrow_mut(|slot| {
-            let decompressor = match slot {
-                Some(decompressor) => decompressor,
-                None => slot.insert(zstd::bulk::Decompressor::new()?),
-            };
-            decompressor.decompress_to_buffer(stored, out)
-        });
-        match len {
-            Ok(len) if len == self.raw_len as usize => Ok(()),
-            _ => Err(FrameFault::Undecodable),
-        }
+    /// The payload itself, and the parts it was folded by.
+    pub fn unpack(
+        &self,
+        stored: &[u8],
+        out: &mut Vec<u8>,
+        parts: &mut Parts,
+    ) -> Result<(), FrameFault> {
+        pack::open(self.packing, stored, self.raw_len as usize, out, parts)
+            .ok_or(FrameFault::Undecodable)
     }
 }

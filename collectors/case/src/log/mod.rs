@@ -4,14 +4,17 @@
 //! nothing of what requests mean: validation comes before, columns come after.
 
 pub mod append;
+pub mod fold;
 pub mod frame;
 pub mod mark;
+mod pack;
 pub mod read;
 mod search;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use append::LogAppender;
+pub use fold::{Fold, Follow, Parts};
 pub use frame::{Frame, FrameHead};
 pub use mark::Mark;
 pub use read::{LogReader, Torn, TornKind};

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::fold::Parts;
 use super::frame::{FrameFault, FrameHead, HEAD_LEN};
 use super::mark::{FIRST_LINE, MARK, Mark};
 use super::search;
@@ -65,6 +66,7 @@ pub struct LogReader {
     offset: u64,
     mark: Option<Mark>,
     stored: Vec<u8>,
+    parts: Parts,
     torn: Option<Torn>,
 }
 
@@ -121,6 +123,7 @@ impl LogReader {
             offset: at,
             mark,
             stored: Vec::new(),
+            parts: Parts::default(),
             torn,
         })
     }
@@ -159,13 +162,18 @@ impl LogReader {
         }
         let whole = head
             .check(&bytes, &self.stored)
-            .and_then(|()| head.unpack(&self.stored, out));
+            .and_then(|()| head.unpack(&self.stored, out, &mut self.parts));
         if let Err(fault) = whole {
             self.stop(fault, &bytes)?;
             return Ok(None);
         }
         self.offset += (HEAD_LEN + stored_len) as u64;
         Ok(Some(head))
+    }
+
+    /// The parts by which the last frame's payload was folded.
+    pub fn parts(&self) -> &Parts {
+        &self.parts
     }
 
     /// The next frame's head alone; its payload is neither read nor checked.

@@ -91,6 +91,7 @@ fn frame(n: u8, len: usize) -> Frame {
     Frame::pack(
         Signal::ALL[usize::from(n) % 8],
         &payload,
+        None,
         1,
         u128::from(n),
         Nanos(7),
@@ -204,8 +205,8 @@ fn a_payload_that_holds_frames_is_not_mistaken_for_them() {
             planted[at..at + 4].copy_from_slice(b"mark");
         }
     }
-    let outer = Frame::pack(Signal::Logs, &planted[..250], 1, 6, Nanos(7)).unwrap();
-    assert!(!outer.head.compressed);
+    let outer = Frame::pack(Signal::Logs, &planted[..250], None, 1, 6, Nanos(7)).unwrap();
+    assert_eq!(outer.head.packing, super::frame::Packing::Plain);
     let mut log = LogAppender::create(folder.path(), 2).unwrap();
     log.append([&outer, &frame(7, 50)].into_iter()).unwrap();
     let file = path(folder.path(), 2);

@@ -8,7 +8,7 @@ use super::parquet::{Levels, TableFile, Texts, Values};
 use crate::CaseError;
 use crate::model::{Attributes, Value};
 use crate::wire::text;
-use crate::wire::{AnyView, KeyValueView};
+use crate::wire::{AnyView, KeyValueView, WireError};
 
 /// Many lists of attributes, back to back.
 #[derive(Default)]
@@ -22,7 +22,12 @@ pub(super) struct AttributeLists {
     /// The letters of the list being filled.
     letters: Vec<u8>,
     last_types: Option<u32>,
+    /// How long the last list was.
+    last_len: usize,
 }
+
+/// Key, value and letter of an attribute once it has them.
+pub(super) type Numbered = Option<(u32, u32, u8)>;
 
 /// The tables that lists point into; one set serves a whole file.
 #[derive(Default)]
@@ -137,6 +142,56 @@ impl AttributeLists {
             self.letters.push(letter);
         }
         self.close(tables);
+    }
+
+    /// Adds one attribute to the list that is being filled, as it stands in a request. `known` holds what it became when
+    /// the same bytes stood before in that request.
+    pub(super) fn add_body(
+        &mut self,
+        body: &[u8],
+        known: Option<&mut Numbered>,
+        tables: &mut AttributeTables,
+    ) -> Result<(), WireError> {
+        let mut unknown = None;
+        let known = known.unwrap_or(&mut unknown);
+        let (key, value, letter) = match *known {
+            Some(numbered) => numbered,
+            None => {
+                let pair = KeyValueView::read(body)?;
+                let guess = self
+                    .keys
+                    .len()
+                    .checked_sub(self.last_len)
+                    .and_then(|at| self.keys.get(at))
+                    .copied();
+                let key = match guess {
+                    Some(guess) if tables.keys.get(guess) == pair.key.as_bytes() => guess,
+                    _ => tables.keys.intern(pair.key.as_bytes()),
+                };
+                let (value, letter) = tables.value(key, &pair.value);
+                *known = Some((key, value, letter));
+                (key, value, letter)
+            }
+        };
+        self.keys.push(key);
+        self.values.push(value);
+        self.letters.push(letter);
+        Ok(())
+    }
+
+    /// The list that was being filled is one more list.
+    pub(super) fn end_list(&mut self, tables: &mut AttributeTables) {
+        self.last_len = self.letters.len();
+        self.close(tables);
+        self.letters.clear();
+    }
+
+    /// The list that was being filled is none.
+    pub(super) fn drop_list(&mut self) {
+        let len = self.keys.len() - self.letters.len();
+        self.keys.truncate(len);
+        self.values.truncate(len);
+        self.letters.clear();
     }
 
     /// Adds a list of owned attributes.

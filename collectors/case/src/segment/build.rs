@@ -8,11 +8,11 @@ use super::logs::LogTable;
 use super::metrics::MetricTables;
 use super::spans::SpanTable;
 use super::watched::WatchedTable;
-use crate::log::{FrameHead, LogReader, TornKind};
+use crate::log::{FrameHead, LogReader, Parts, TornKind};
 use crate::manifest::{Content, Segment, SegmentFile};
 use crate::signal::Signal;
 use crate::time::Nanos;
-use crate::wire::{logs, metrics, spans};
+use crate::wire::{logs, metrics};
 use crate::{CaseError, files};
 
 /// Gathers requests and writes them as files.
@@ -28,19 +28,18 @@ pub(crate) struct SegmentBuilder {
 
 impl SegmentBuilder {
     /// Takes one request. It was checked before it was logged, so what can't be walked now is a fault of the log.
-    pub(crate) fn push(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), &'static str> {
+    /// `parts` says which of its parts are the same.
+    pub(crate) fn push(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        parts: &Parts,
+    ) -> Result<(), &'static str> {
         self.requests.extend_from_slice(&head.hash.to_le_bytes());
         self.requests.extend_from_slice(&head.items.to_le_bytes());
         *self.items.entry(head.signal).or_default() += u64::from(head.items);
         let walked = match head.signal {
-            Signal::Traces => {
-                self.spans.next_request();
-                spans::walk(
-                    payload,
-                    |origin, span, lists| self.spans.push(origin, span, lists),
-                    |_| {},
-                )
-            }
+            Signal::Traces => self.spans.take(payload, parts),
             Signal::Logs => {
                 self.logs.next_request();
                 logs::walk(payload, |origin, record, pairs| {
@@ -152,7 +151,7 @@ pub(crate) fn build(case: &Path, id: u64, mut pause: impl FnMut()) -> Result<Bui
     let mut payload = Vec::new();
     loop {
         while let Some(head) = reader.next(&mut payload)? {
-            if let Err(reason) = builder.push(&head, &payload) {
+            if let Err(reason) = builder.push(&head, &payload, reader.parts()) {
                 unreadable.push(format!("request before byte {}: {reason}", reader.offset()));
             }
             pause();

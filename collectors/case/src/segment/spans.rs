@@ -4,16 +4,17 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use super::Written;
-use super::attributes::{AttributeLists, AttributeTables, list_levels};
+use super::attributes::{AttributeLists, AttributeTables, Numbered, list_levels};
 use super::intern::Interner;
 use super::origins::{Origins, RESOURCE_SCHEMA};
 use super::parquet::{TableFile, Texts, Values};
 use super::trace_index::{self, TraceStart};
 use crate::ids::{TraceId, hex_into};
+use crate::log::{Follow, Parts};
 use crate::model::{SpanKind, StatusCode};
 use crate::time::Nanos;
-use crate::wire::OriginView;
-use crate::wire::spans::{Scratch, SpanView};
+use crate::wire::spans::{self, Scratch, SpanView, SpanVisitor};
+use crate::wire::{OriginView, WireError};
 use crate::{CaseError, SpanId};
 
 /// Spans gathered for one file.
@@ -31,6 +32,40 @@ pub(super) struct SpanTable {
     events: Events,
     links: Links,
     nested_tables: AttributeTables,
+    /// What the parts of the request being taken became.
+    known: Vec<Numbered>,
+}
+
+/// One request on its way into the table.
+struct Taking<'a, 'o> {
+    request: &'a [u8],
+    parts: Follow<'o>,
+    table: &'o mut SpanTable,
+}
+
+impl<'a> SpanVisitor<'a> for Taking<'a, '_> {
+    #[inline(always)]
+    fn attribute(&mut self, body: &'a [u8], _: &mut Scratch<'a>) -> Result<(), WireError> {
+        let end =
+            (body.as_ptr() as usize + body.len()).wrapping_sub(self.request.as_ptr() as usize);
+        let table = &mut *self.table;
+        let known = self
+            .parts
+            .at(end)
+            .and_then(|part| table.known.get_mut(part));
+        table
+            .attributes
+            .add_body(body, known, &mut table.attribute_tables)
+    }
+
+    #[inline(always)]
+    fn span(&mut self, origin: &OriginView<'a>, span: &SpanView<'a>, lists: &Scratch<'a>) {
+        self.table.push(origin, span, lists);
+    }
+
+    fn refused(&mut self, _: &'static str) {
+        self.table.attributes.drop_list();
+    }
 }
 
 /// Trace ids are hashed by folding them: they are random, or at least distinct, already.
@@ -130,16 +165,23 @@ impl SpanTable {
         self.rows.is_empty()
     }
 
-    pub(super) fn next_request(&mut self) {
+    /// Takes the spans of one request. `parts` says which of its attributes are the same.
+    pub(super) fn take(&mut self, request: &[u8], parts: &Parts) -> Result<(), WireError> {
         self.origins.next_request();
+        self.known.clear();
+        self.known.resize(parts.distinct(), None);
+        let mut taking = Taking {
+            request,
+            parts: parts.follow(),
+            table: self,
+        };
+        let walked = spans::visit(request, &mut taking);
+        self.attributes.drop_list();
+        walked
     }
 
-    pub(super) fn push(
-        &mut self,
-        origin: &OriginView<'_>,
-        span: &SpanView<'_>,
-        lists: &Scratch<'_>,
-    ) {
+    /// Adds a span whose attributes were added before.
+    fn push(&mut self, origin: &OriginView<'_>, span: &SpanView<'_>, lists: &Scratch<'_>) {
         let next = self.trace_ids.len() as u32;
         let trace = *self.traces.entry(span.trace_id).or_insert(next);
         if trace == next {
@@ -169,8 +211,7 @@ impl SpanTable {
             kind: SpanKind::from_number(span.kind).number(),
             status: StatusCode::from_number(span.status_code).number(),
         });
-        self.attributes
-            .push(&lists.attributes, &mut self.attribute_tables);
+        self.attributes.end_list(&mut self.attribute_tables);
         for event in &lists.events {
             self.events.at.push(event.at.cast_signed());
             self.events

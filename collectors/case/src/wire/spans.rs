@@ -63,25 +63,67 @@ impl<'a> Scratch<'a> {
 pub const NO_TRACE_ID: &str = "span without a valid 16-byte trace id";
 pub const NO_SPAN_ID: &str = "span without a valid 8-byte span id";
 
-/// Calls `each` with every span of an `ExportTraceServiceRequest`, or `refused` with why one can't be kept.
-pub fn walk<'a>(
-    request: &'a [u8],
-    mut each: impl FnMut(&OriginView<'a>, &SpanView<'a>, &Scratch<'a>),
-    mut refused: impl FnMut(&'static str),
-) -> Result<(), WireError> {
+/// Who looks at spans as they are walked past.
+pub trait SpanVisitor<'a> {
+    /// An attribute of the span being read, as its `KeyValue` stands in the request. An error refuses the request.
+    fn attribute(&mut self, body: &'a [u8], scratch: &mut Scratch<'a>) -> Result<(), WireError>;
+    fn span(&mut self, origin: &OriginView<'a>, span: &SpanView<'a>, lists: &Scratch<'a>);
+    /// The span being read can't be kept.
+    fn refused(&mut self, reason: &'static str);
+}
+
+/// Shows every span of an `ExportTraceServiceRequest` to `visitor`.
+pub fn visit<'a>(request: &'a [u8], visitor: &mut impl SpanVisitor<'a>) -> Result<(), WireError> {
     let mut scratch = Scratch::default();
     each_item(request, |origin, message| {
-        match read(message, &mut scratch)? {
-            Ok(span) => each(origin, &span, &scratch),
-            Err(reason) => refused(reason),
+        match read(message, &mut scratch, visitor)? {
+            Ok(span) => visitor.span(origin, &span, &scratch),
+            Err(reason) => visitor.refused(reason),
         }
         Ok(())
     })
 }
 
+/// Calls `each` with every span of an `ExportTraceServiceRequest`, or `refused` with why one can't be kept.
+pub fn walk<'a>(
+    request: &'a [u8],
+    each: impl FnMut(&OriginView<'a>, &SpanView<'a>, &Scratch<'a>),
+    refused: impl FnMut(&'static str),
+) -> Result<(), WireError> {
+    visit(request, &mut Whole { each, refused })
+}
+
+/// Reads every attribute.
+struct Whole<E, R> {
+    each: E,
+    refused: R,
+}
+
+impl<'a, E, R> SpanVisitor<'a> for Whole<E, R>
+where
+    E: FnMut(&OriginView<'a>, &SpanView<'a>, &Scratch<'a>),
+    R: FnMut(&'static str),
+{
+    #[inline(always)]
+    fn attribute(&mut self, body: &'a [u8], scratch: &mut Scratch<'a>) -> Result<(), WireError> {
+        scratch.attributes.push(KeyValueView::read(body)?);
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn span(&mut self, origin: &OriginView<'a>, span: &SpanView<'a>, lists: &Scratch<'a>) {
+        (self.each)(origin, span, lists);
+    }
+
+    fn refused(&mut self, reason: &'static str) {
+        (self.refused)(reason);
+    }
+}
+
 fn read<'a>(
     message: &'a [u8],
     scratch: &mut Scratch<'a>,
+    visitor: &mut impl SpanVisitor<'a>,
 ) -> Result<Result<SpanView<'a>, &'static str>, WireError> {
     scratch.attributes.clear();
     scratch.events.clear();
@@ -107,9 +149,7 @@ fn read<'a>(
             6 => span.kind = raw.varint(&fields)?,
             7 => span.start = raw.fixed64(&fields)?,
             8 => span.end = raw.fixed64(&fields)?,
-            9 => scratch
-                .attributes
-                .push(KeyValueView::read(raw.bytes(&fields)?)?),
+            9 => visitor.attribute(raw.bytes(&fields)?, scratch)?,
             10 => span.dropped_attributes = raw.uint32(&fields)?,
             11 => {
                 let event = read_event(raw.bytes(&fields)?, &mut scratch.nested)?;

@@ -2,23 +2,31 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::log::Fold;
 use crate::receipt::{AppendError, Receipt};
 use crate::signal::{
     JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistrySnapshot, Signal,
 };
-use crate::wire::{WireError, logs, metrics, spans};
+use crate::wire::spans::{Scratch, SpanView, SpanVisitor};
+use crate::wire::{KeyValueView, OriginView, WireError, logs, metrics, spans};
 
-/// Counts what a payload holds.
-pub(super) fn check(signal: Signal, payload: &[u8]) -> Result<Receipt, AppendError> {
+/// Counts what a payload holds. `fold` learns of the parts that repeat.
+pub(super) fn check(
+    signal: Signal,
+    payload: &[u8],
+    fold: &mut Fold,
+) -> Result<Receipt, AppendError> {
+    fold.begin();
     let mut receipt = Receipt::default();
     let mut refusal = None;
     let walked = match signal {
-        Signal::Traces => spans::walk(
+        Signal::Traces => spans::visit(
             payload,
-            |_, _, _| receipt.accepted += 1,
-            |reason| {
-                receipt.rejected += 1;
-                refusal.get_or_insert(reason);
+            &mut SpanCheck {
+                payload,
+                fold,
+                receipt: &mut receipt,
+                refusal: &mut refusal,
             },
         ),
         Signal::Logs => logs::walk(payload, |_, _, _| receipt.accepted += 1),
@@ -42,6 +50,34 @@ pub(super) fn check(signal: Signal, payload: &[u8]) -> Result<Receipt, AppendErr
         many => format!("{many} refused: {reason}"),
     });
     Ok(receipt)
+}
+
+struct SpanCheck<'a, 'o> {
+    payload: &'a [u8],
+    fold: &'o mut Fold,
+    receipt: &'o mut Receipt,
+    refusal: &'o mut Option<&'static str>,
+}
+
+impl<'a> SpanVisitor<'a> for SpanCheck<'a, '_> {
+    #[inline(always)]
+    fn attribute(&mut self, body: &'a [u8], _: &mut Scratch<'a>) -> Result<(), WireError> {
+        // One that stood before in this request reads as well as it did then.
+        if !self.fold.part(self.payload, body) {
+            KeyValueView::read(body)?;
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn span(&mut self, _: &OriginView<'a>, _: &SpanView<'a>, _: &Scratch<'a>) {
+        self.receipt.accepted += 1;
+    }
+
+    fn refused(&mut self, reason: &'static str) {
+        self.receipt.rejected += 1;
+        self.refusal.get_or_insert(reason);
+    }
 }
 
 fn malformed(signal: Signal, payload: &[u8], error: WireError) -> AppendError {

@@ -12,6 +12,7 @@ mod seen;
 #[cfg(test)]
 mod tests;
 
+use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -22,7 +23,7 @@ use bytes::Bytes;
 
 use crate::CaseError;
 use crate::lock::WriterLock;
-use crate::log::{Frame, LogAppender};
+use crate::log::{Fold, Frame, LogAppender};
 use crate::manifest::Manifest;
 use crate::receipt::{AppendError, Receipt};
 use crate::signal::Signal;
@@ -265,19 +266,7 @@ impl CaseWriter {
                 return done(Ok(receipt));
             }
         };
-        let packed = check::check(signal, &payload).and_then(|receipt| {
-            if receipt.accepted == 0 {
-                return Ok((receipt, None));
-            }
-            let items = u32::try_from(receipt.accepted).unwrap_or(u32::MAX);
-            Frame::pack(signal, &payload, items, hash, wall_clock())
-                .map(|frame| (receipt, Some(frame)))
-                .map_err(|error| AppendError::Storage {
-                    reason: error.to_string(),
-                    retry_after: Duration::from_secs(1),
-                })
-        });
-        let (receipt, frame) = match packed {
+        let (receipt, frame) = match check_and_pack(signal, &payload, hash) {
             Ok((receipt, Some(frame))) => (receipt, frame),
             Ok((receipt, None)) => return self.settle(hash, done, Ok(receipt)),
             Err(error) => return self.settle(hash, done, Err(error)),
@@ -394,6 +383,31 @@ impl Shared {
         *manifest = next;
         Ok(())
     }
+}
+
+thread_local! {
+    static FOLD: RefCell<Fold> = RefCell::default();
+}
+
+/// What a request holds, and its frame if any of it can be kept.
+fn check_and_pack(
+    signal: Signal,
+    payload: &[u8],
+    hash: u128,
+) -> Result<(Receipt, Option<Frame>), AppendError> {
+    FOLD.with_borrow_mut(|fold| {
+        let receipt = check::check(signal, payload, fold)?;
+        if receipt.accepted == 0 {
+            return Ok((receipt, None));
+        }
+        let items = u32::try_from(receipt.accepted).unwrap_or(u32::MAX);
+        Frame::pack(signal, payload, Some(fold), items, hash, wall_clock())
+            .map(|frame| (receipt, Some(frame)))
+            .map_err(|error| AppendError::Storage {
+                reason: error.to_string(),
+                retry_after: Duration::from_secs(1),
+            })
+    })
 }
 
 /// Equal for equal requests. Not a signature: folding only ever drops a sender's own repetition.

@@ -158,7 +158,7 @@ impl<T> Batch<T> {
         let head = log::FrameHead::of(self.signal, self.rows.len() as u32, hash);
         self.rows.clear();
         builder
-            .push(&head, &payload)
+            .push(&head, &payload, &log::Parts::default())
             .map_err(|reason| CaseError::damaged("a pinned trace", reason))
     }
 }

@@ -1,0 +1,312 @@
+//! Folding: parts of a payload that stood before in it are named instead of repeated.
+//!
+//! Spans of one request carry the same attributes over and over. Who walks a request tells where each attribute stands;
+//! one that came before becomes a number. What is left is a quarter of the work for the compressor, and whoever reads
+//! it back learns which attributes are the same without comparing them. A folded payload unfolds to the very same
+//! bytes. Knows nothing of what the parts mean.
+
+/// Shorter parts are not worth a number.
+const SHORTEST: usize = 6;
+
+/// Places in the table of parts. A part that meets another in its place takes it over: only smallness is lost.
+const SLOTS: usize = 1 << 12;
+
+/// A payload's folded form, with the room to make the next one.
+#[derive(Debug, Default)]
+pub struct Fold {
+    /// Where each distinct part stands, and its length.
+    parts: Vec<(u32, u32)>,
+    /// Part numbers plus one, by hash.
+    slots: Vec<u32>,
+    ops: Vec<u8>,
+    literals: Vec<u8>,
+    /// Up to here the payload is told.
+    told: usize,
+    named: usize,
+}
+
+impl Fold {
+    /// A new payload.
+    pub fn begin(&mut self) {
+        self.parts.clear();
+        self.slots.clear();
+        self.slots.resize(SLOTS, 0);
+        self.ops.clear();
+        self.literals.clear();
+        self.told = 0;
+        self.named = 0;
+    }
+
+    /// Takes note of a part of `payload`, which must come behind those before it. Answers whether the same part stood
+    /// before: what was checked of it then holds now.
+    #[inline]
+    pub fn part(&mut self, payload: &[u8], part: &[u8]) -> bool {
+        let at = (part.as_ptr() as usize).wrapping_sub(payload.as_ptr() as usize);
+        let end = at.wrapping_add(part.len());
+        if part.len() < SHORTEST || at < self.told || end > payload.len() {
+            return false;
+        }
+        // The field's tag and short length before it belong to it: then parts mostly follow one another at once.
+        let from = match payload[self.told..at] {
+            [.., _, len] if usize::from(len) == part.len() && len < 128 => at - 2,
+            _ => at,
+        };
+        let whole = &payload[from..end];
+        let slot = &mut self.slots[hash(part) as usize % SLOTS];
+        if let Some(number) = slot.checked_sub(1) {
+            let (known_at, known_len) = self.parts[number as usize];
+            if known_len as usize == whole.len()
+                && payload[known_at as usize..][..whole.len()] == *whole
+            {
+                self.tell(payload, from, number + 1);
+                self.told = end;
+                self.named += 1;
+                return true;
+            }
+        }
+        *slot = self.parts.len() as u32 + 1;
+        self.parts.push((from as u32, whole.len() as u32));
+        self.tell(payload, from, 0);
+        varint(whole.len(), &mut self.ops);
+        self.literals.extend_from_slice(whole);
+        self.told = end;
+        false
+    }
+
+    /// What lies between the last part and this one, and which part it is: 0 for a new one.
+    #[inline]
+    fn tell(&mut self, payload: &[u8], from: usize, part: u32) {
+        let gap = from - self.told;
+        varint((part as usize) << 1 | usize::from(gap > 0), &mut self.ops);
+        if gap > 0 {
+            varint(gap, &mut self.ops);
+            self.literals.extend_from_slice(&payload[self.told..from]);
+        }
+    }
+
+    /// The folded form behind everything in `out`; false if there was next to nothing to fold.
+    pub fn end(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
+        if self.named == 0 || payload.len() > u32::MAX as usize {
+            return false;
+        }
+        out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
+        out.extend_from_slice(&self.ops);
+        out.extend_from_slice(&self.literals);
+        out.extend_from_slice(&payload[self.told..]);
+        // A giant payload must not pin its memory for ever.
+        if self.literals.capacity() > 4 << 20 {
+            *self = Fold::default();
+        }
+        true
+    }
+}
+
+/// Where the parts of an unfolded payload stand.
+#[derive(Debug, Default)]
+pub struct Parts {
+    /// Where each occurrence ends, and the number of its part.
+    occurrences: Vec<(u32, u32)>,
+    distinct: u32,
+}
+
+impl Parts {
+    pub(super) fn clear(&mut self) {
+        self.occurrences.clear();
+        self.distinct = 0;
+    }
+
+    /// How many different parts there are.
+    pub fn distinct(&self) -> usize {
+        self.distinct as usize
+    }
+
+    /// Follows a walk through the payload.
+    pub fn follow(&self) -> Follow<'_> {
+        Follow {
+            rest: &self.occurrences,
+        }
+    }
+}
+
+/// Says, for places that come in order, whether a part ends there.
+#[derive(Debug, Clone)]
+pub struct Follow<'a> {
+    rest: &'a [(u32, u32)],
+}
+
+impl Follow<'_> {
+    /// The number of the part that ends at `end`.
+    #[inline]
+    pub fn at(&mut self, end: usize) -> Option<usize> {
+        while let [(here, number), rest @ ..] = self.rest {
+            if (*here as usize) < end {
+                self.rest = rest;
+                continue;
+            }
+            return (*here as usize == end).then_some(*number as usize);
+        }
+        None
+    }
+}
+
+/// Puts a payload of `raw_len` bytes together again; `None` if the folded form is not one.
+pub fn unfold(folded: &[u8], raw_len: usize, out: &mut Vec<u8>, parts: &mut Parts) -> Option<()> {
+    out.clear();
+    parts.clear();
+    out.reserve_exact(raw_len);
+    let (ops_len, rest) = folded.split_first_chunk::<4>()?;
+    let (mut ops, mut literals) = rest.split_at_checked(u32::from_le_bytes(*ops_len) as usize)?;
+    let mut known: Vec<(u32, u32)> = Vec::new();
+    while !ops.is_empty() {
+        let op = read_varint(&mut ops)?;
+        if op & 1 == 1 {
+            let gap = read_varint(&mut ops)?;
+            take(&mut literals, gap, raw_len, out)?;
+        }
+        let number = match op >> 1 {
+            0 => {
+                let len = read_varint(&mut ops)?;
+                known.push((out.len() as u32, len as u32));
+                take(&mut literals, len, raw_len, out)?;
+                known.len() as u32 - 1
+            }
+            named => {
+                let (at, len) = *known.get(named - 1)?;
+                let (at, len) = (at as usize, len as usize);
+                if out.len() + len > raw_len {
+                    return None;
+                }
+                out.extend_from_within(at..at + len);
+                named as u32 - 1
+            }
+        };
+        parts.occurrences.push((out.len() as u32, number));
+    }
+    out.extend_from_slice(literals);
+    parts.distinct = known.len() as u32;
+    (out.len() == raw_len).then_some(())
+}
+
+fn take(literals: &mut &[u8], len: usize, raw_len: usize, out: &mut Vec<u8>) -> Option<()> {
+    let (taken, rest) = literals.split_at_checked(len)?;
+    if out.len() + len > raw_len {
+        return None;
+    }
+    out.extend_from_slice(taken);
+    *literals = rest;
+    Some(())
+}
+
+#[inline]
+fn varint(value: usize, out: &mut Vec<u8>) {
+    let mut rest = value;
+    while rest >= 128 {
+        out.push((rest & 127) as u8 | 128);
+        rest >>= 7;
+    }
+    out.push(rest as u8);
+}
+
+#[inline]
+fn read_varint(bytes: &mut &[u8]) -> Option<usize> {
+    let mut value = 0usize;
+    for (i, byte) in bytes.iter().enumerate().take(5) {
+        value |= usize::from(byte & 127) << (7 * i);
+        if *byte < 128 {
+            *bytes = &bytes[i + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
+/// Spreads parts over the table. Nobody gains by making parts collide: each sender's requests have a table of their own.
+#[inline]
+fn hash(part: &[u8]) -> u64 {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let word = |at: usize| {
+        part[at..]
+            .first_chunk()
+            .map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    };
+    let mut sum = part.len() as u64;
+    let mut at = 0;
+    while at + 8 <= part.len() {
+        sum = (sum ^ word(at)).wrapping_mul(SPREAD);
+        sum ^= sum >> 29;
+        at += 8;
+    }
+    if let Some(last) = part.len().checked_sub(8) {
+        sum = (sum ^ word(last)).wrapping_mul(SPREAD);
+    } else {
+        for byte in part {
+            sum = (sum ^ u64::from(*byte)).wrapping_mul(SPREAD);
+        }
+    }
+    sum >> 32 ^ sum
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    fn folded(payload: &[u8], parts: &[std::ops::Range<usize>]) -> (Vec<u8>, Vec<bool>) {
+        let mut fold = Fold::default();
+        fold.begin();
+        let seen = parts
+            .iter()
+            .map(|range| fold.part(payload, &payload[range.clone()]))
+            .collect();
+        let mut out = Vec::new();
+        fold.end(payload, &mut out);
+        (out, seen)
+    }
+
+    #[test]
+    fn what_stood_before_is_named_and_comes_back() {
+        let payload = b"head J\x0aabcdefghij J\x0aabcdefghijJ\x0aabcdefghiX tail";
+        let (out, seen) = folded(payload, &[7..17, 20..30, 32..42]);
+        assert_eq!(seen, [false, true, false]);
+        let (mut back, mut parts) = (Vec::new(), Parts::default());
+        unfold(&out, payload.len(), &mut back, &mut parts).unwrap();
+        assert_eq!(back, payload);
+        assert_eq!(parts.distinct(), 2);
+        let mut follow = parts.follow();
+        assert_eq!(
+            [17, 18, 30, 42, 44].map(|end| follow.at(end)),
+            [Some(0), None, Some(0), Some(1), None]
+        );
+    }
+
+    #[test]
+    fn nothing_repeated_is_nothing_to_fold() {
+        let (out, seen) = folded(b"abcdefgh12345678", &[0..8, 8..16]);
+        assert_eq!(seen, [false, false]);
+        assert!(out.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_folded_form_is_refused_and_never_grows_beyond_its_length() {
+        let payload: Vec<u8> = (0..40u8).flat_map(|i| [i % 3; 8]).collect();
+        let ranges: Vec<_> = (0..40).map(|i| i * 8..i * 8 + 8).collect();
+        let (whole, _) = folded(&payload, &ranges);
+        let (mut out, mut parts) = (Vec::new(), Parts::default());
+        assert!(unfold(&whole, payload.len(), &mut out, &mut parts).is_some());
+        assert_eq!(out, payload);
+        assert!(unfold(&whole, payload.len() - 1, &mut out, &mut parts).is_none());
+        assert!(unfold(&whole, payload.len() + 1, &mut out, &mut parts).is_none());
+        for cut in 0..whole.len() {
+            assert!(unfold(&whole[..cut], payload.len(), &mut out, &mut parts).is_none());
+        }
+        for at in 0..whole.len() {
+            for bit in 0..8 {
+                let mut damaged = whole.clone();
+                damaged[at] ^= 1 << bit;
+                let _ = unfold(&damaged, payload.len(), &mut out, &mut parts);
+                assert!(out.len() <= payload.len() + damaged.len());
+            }
+        }
+    }
+}
