@@ -9,7 +9,8 @@
 const SHORTEST: usize = 6;
 
 /// Places in the table of parts. A part that meets another in its place takes it over: only smallness is lost.
-const SLOTS: usize = 1 << 12;
+const SLOTS_LOG: u32 = 13;
+const SLOTS: usize = 1 << SLOTS_LOG;
 
 /// A payload's folded form, with the room to make the next one.
 #[derive(Debug, Default)]
@@ -22,6 +23,8 @@ pub struct Fold {
     literals: Vec<u8>,
     /// Up to here the payload is told.
     told: usize,
+    /// Up to here its literals are copied.
+    copied: usize,
     named: usize,
 }
 
@@ -34,6 +37,7 @@ impl Fold {
         self.ops.clear();
         self.literals.clear();
         self.told = 0;
+        self.copied = 0;
         self.named = 0;
     }
 
@@ -52,36 +56,33 @@ impl Fold {
             _ => at,
         };
         let whole = &payload[from..end];
-        let slot = &mut self.slots[hash(part) as usize % SLOTS];
-        if let Some(number) = slot.checked_sub(1) {
-            let (known_at, known_len) = self.parts[number as usize];
-            if known_len as usize == whole.len()
-                && payload[known_at as usize..][..whole.len()] == *whole
-            {
-                self.tell(payload, from, number + 1);
-                self.told = end;
-                self.named += 1;
-                return true;
-            }
-        }
-        *slot = self.parts.len() as u32 + 1;
-        self.parts.push((from as u32, whole.len() as u32));
-        self.tell(payload, from, 0);
-        varint(whole.len(), &mut self.ops);
-        self.literals.extend_from_slice(whole);
-        self.told = end;
-        false
-    }
-
-    /// What lies between the last part and this one, and which part it is: 0 for a new one.
-    #[inline]
-    fn tell(&mut self, payload: &[u8], from: usize, part: u32) {
+        let slot = &mut self.slots[hash(part)];
+        let known = slot.checked_sub(1).filter(|number| {
+            let (known_at, known_len) = self.parts[*number as usize];
+            known_len as usize == whole.len()
+                && same(&payload[known_at as usize..][..whole.len()], whole)
+        });
         let gap = from - self.told;
-        varint((part as usize) << 1 | usize::from(gap > 0), &mut self.ops);
+        // Three numbers of at most five bytes each.
+        let mut room = [0; 15];
+        let mut used = 0;
+        let named = known.map_or(0, |number| number as usize + 1);
+        varint(named << 1 | usize::from(gap > 0), &mut room, &mut used);
         if gap > 0 {
-            varint(gap, &mut self.ops);
-            self.literals.extend_from_slice(&payload[self.told..from]);
+            varint(gap, &mut room, &mut used);
         }
+        if known.is_some() {
+            self.literals.extend_from_slice(&payload[self.copied..from]);
+            self.copied = end;
+            self.named += 1;
+        } else {
+            varint(whole.len(), &mut room, &mut used);
+            *slot = self.parts.len() as u32 + 1;
+            self.parts.push((from as u32, whole.len() as u32));
+        }
+        self.ops.extend_from_slice(&room[..used]);
+        self.told = end;
+        known.is_some()
     }
 
     /// The folded form behind everything in `out`; false if there was next to nothing to fold.
@@ -92,7 +93,7 @@ impl Fold {
         out.extend_from_slice(&(self.ops.len() as u32).to_le_bytes());
         out.extend_from_slice(&self.ops);
         out.extend_from_slice(&self.literals);
-        out.extend_from_slice(&payload[self.told..]);
+        out.extend_from_slice(&payload[self.copied..]);
         // A giant payload must not pin its memory for ever.
         if self.literals.capacity() > 4 << 20 {
             *self = Fold::default();
@@ -197,14 +198,40 @@ fn take(literals: &mut &[u8], len: usize, raw_len: usize, out: &mut Vec<u8>) -> 
     Some(())
 }
 
-#[inline]
-fn varint(value: usize, out: &mut Vec<u8>) {
+#[inline(always)]
+fn varint(value: usize, room: &mut [u8; 15], used: &mut usize) {
     let mut rest = value;
     while rest >= 128 {
-        out.push((rest & 127) as u8 | 128);
+        room[*used] = (rest & 127) as u8 | 128;
+        *used += 1;
         rest >>= 7;
     }
-    out.push(rest as u8);
+    room[*used] = rest as u8;
+    *used += 1;
+}
+
+/// Equality of slices of one length, most of them short: the standard library's way costs a call.
+#[inline(always)]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    let len = a.len();
+    if !(8..=64).contains(&len) {
+        return a == b;
+    }
+    let mut differ = 0;
+    let mut at = 0;
+    while at + 8 <= len {
+        differ |= word(a, at) ^ word(b, at);
+        at += 8;
+    }
+    // The last word overlaps the one before it.
+    differ | (word(a, len - 8) ^ word(b, len - 8)) == 0
+}
+
+#[inline(always)]
+fn word(bytes: &[u8], at: usize) -> u64 {
+    bytes[at..]
+        .first_chunk()
+        .map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }
 
 #[inline]
@@ -220,30 +247,25 @@ fn read_varint(bytes: &mut &[u8]) -> Option<usize> {
     None
 }
 
-/// Spreads parts over the table. Nobody gains by making parts collide: each sender's requests have a table of their own.
-#[inline]
-fn hash(part: &[u8]) -> u64 {
+/// A part's place in the table. What tells attributes apart stands at their end. Nobody gains by making parts collide:
+/// each request has the table to itself.
+#[inline(always)]
+fn hash(part: &[u8]) -> usize {
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    let word = |at: usize| {
-        part[at..]
-            .first_chunk()
-            .map_or(0, |chunk| u64::from_le_bytes(*chunk))
+    const OTHER: u64 = 0xd6e8_feb8_6659_fd93;
+    let len = part.len();
+    let (last, before) = match len {
+        16.. => (word(part, len - 8), word(part, len - 16)),
+        8.. => (word(part, len - 8), word(part, 0)),
+        _ => part.iter().fold((0, 0), |(last, before), byte| {
+            (last << 8 | u64::from(*byte), before)
+        }),
     };
-    let mut sum = part.len() as u64;
-    let mut at = 0;
-    while at + 8 <= part.len() {
-        sum = (sum ^ word(at)).wrapping_mul(SPREAD);
-        sum ^= sum >> 29;
-        at += 8;
-    }
-    if let Some(last) = part.len().checked_sub(8) {
-        sum = (sum ^ word(last)).wrapping_mul(SPREAD);
-    } else {
-        for byte in part {
-            sum = (sum ^ u64::from(*byte)).wrapping_mul(SPREAD);
-        }
-    }
-    sum >> 32 ^ sum
+    // Both products end in bits that have seen all of a word: the upper ones.
+    let sum = (last ^ (last >> 31))
+        .wrapping_mul(SPREAD)
+        .wrapping_add((before ^ len as u64).wrapping_mul(OTHER));
+    (sum >> (64 - SLOTS_LOG)) as usize
 }
 
 #[cfg(test)]

@@ -35,8 +35,7 @@ pub(super) struct AttributeTables {
     pub(super) keys: Interner,
     pub(super) values: Interner,
     pub(super) types: Interner,
-    /// The value last seen under each key.
-    last: Vec<u32>,
+    of_keys: Vec<OfKey>,
     rendered: String,
 }
 
@@ -81,18 +80,58 @@ impl AttributeTables {
 
     fn intern(&mut self, key: u32, text: &[u8]) -> u32 {
         let key = key as usize;
-        if self.last.len() <= key {
-            self.last.resize(key + 1, UNSEEN);
+        if self.of_keys.len() <= key {
+            self.of_keys.resize(key + 1, OfKey::default());
         }
-        let last = self.last[key];
-        if last != UNSEEN && self.values.get(last) == text {
-            return last;
+        let of_key = &mut self.of_keys[key];
+        of_key.seen = of_key.seen.wrapping_add(1);
+        // Ids, addresses, sizes: looking for what is hardly ever there costs more than keeping it twice.
+        if of_key.is_unlike() && !of_key.seen.is_multiple_of(LOOK_EVERY) {
+            return self.values.add(text);
         }
+        if of_key.last != UNSEEN && self.values.get(of_key.last) == text {
+            return of_key.last;
+        }
+        let known = self.values.len();
         let number = self.values.intern(text);
-        self.last[key] = number;
+        of_key.looked += 1;
+        of_key.new += u32::from(number as usize == known);
+        of_key.last = number;
         number
     }
 }
+
+/// What is known of the values under one key.
+#[derive(Debug, Clone, Copy)]
+struct OfKey {
+    /// The last one that was looked up.
+    last: u32,
+    seen: u32,
+    /// How many were looked up, and how many of those were new.
+    looked: u32,
+    new: u32,
+}
+
+impl Default for OfKey {
+    fn default() -> Self {
+        OfKey {
+            last: UNSEEN,
+            seen: 0,
+            looked: 0,
+            new: 0,
+        }
+    }
+}
+
+impl OfKey {
+    /// Whether its values hardly ever come again.
+    fn is_unlike(&self) -> bool {
+        self.looked >= 256 && self.new / 15 >= self.looked / 16
+    }
+}
+
+/// Of values that hardly ever come again, every so many are looked up all the same.
+const LOOK_EVERY: u32 = 16;
 
 const UNSEEN: u32 = u32::MAX;
 

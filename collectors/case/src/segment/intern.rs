@@ -42,6 +42,14 @@ impl Interner {
         self.ends.len() as u32 - 1
     }
 
+    /// Adds a text that hardly can be known, without looking. It is not found again either: a text may have several
+    /// numbers.
+    pub(crate) fn add(&mut self, text: &[u8]) -> u32 {
+        self.arena.extend_from_slice(text);
+        self.ends.push(self.arena.len() as u32);
+        self.ends.len() as u32 - 1
+    }
+
     /// Whether the table was made by [`Interner::append`].
     pub(crate) fn is_ordered(&self) -> bool {
         self.slots.is_empty()

@@ -27,6 +27,8 @@ pub(super) struct SpanTable {
     trace_starts: Vec<u64>,
     rows: Vec<Row>,
     texts: Interner,
+    /// The number of the empty text.
+    empty: Option<u32>,
     attributes: AttributeLists,
     attribute_tables: AttributeTables,
     events: Events,
@@ -192,6 +194,8 @@ impl SpanTable {
             *first = span.start.min(*first);
         }
         let origin = self.origins.of(origin);
+        let (trace_state, status_message) =
+            (self.text(span.trace_state), self.text(span.status_message));
         self.rows.push(Row {
             trace,
             origin,
@@ -200,8 +204,8 @@ impl SpanTable {
             start: span.start,
             end: span.end,
             name: self.texts.intern(span.name.as_bytes()),
-            trace_state: self.texts.intern(span.trace_state.as_bytes()),
-            status_message: self.texts.intern(span.status_message.as_bytes()),
+            trace_state,
+            status_message,
             flags: span.flags,
             dropped: [
                 span.dropped_attributes,
@@ -240,6 +244,17 @@ impl SpanTable {
         self.links.ends.push(self.links.trace_id.len() as u32);
     }
 
+    /// The number of a text that mostly is empty.
+    fn text(&mut self, text: &str) -> u32 {
+        if !text.is_empty() {
+            return self.texts.intern(text.as_bytes());
+        }
+        match self.empty {
+            Some(number) => number,
+            None => *self.empty.insert(self.texts.intern(b"")),
+        }
+    }
+
     /// Earliest start and latest end.
     pub(super) fn window(&self) -> (Nanos, Nanos) {
         let first = self.rows.iter().map(|row| row.start).min().unwrap_or(0);
@@ -259,18 +274,30 @@ impl SpanTable {
             let trace = *trace as usize;
             (self.trace_starts[trace], self.trace_ids[trace])
         });
-        let mut rank = vec![0u32; traces.len()];
-        for (place, trace) in traces.iter().enumerate() {
-            rank[*trace as usize] = place as u32;
+        // Rows are dealt out to their traces; what is left to sort within one is little.
+        let mut ends = vec![0u32; traces.len()];
+        for row in &self.rows {
+            ends[row.trace as usize] += 1;
         }
-        let mut order: Vec<(u32, u64, SpanId, u32)> = self
-            .rows
-            .iter()
-            .enumerate()
-            .map(|(i, row)| (rank[row.trace as usize], row.start, row.span_id, i as u32))
-            .collect();
-        order.sort_unstable();
-        order.into_iter().map(|(_, _, _, row)| row).collect()
+        let mut end = 0;
+        for trace in &traces {
+            end += ends[*trace as usize];
+            ends[*trace as usize] = end;
+        }
+        let mut order = vec![0u32; self.rows.len()];
+        let mut places = ends.clone();
+        for (i, row) in self.rows.iter().enumerate().rev() {
+            let place = &mut places[row.trace as usize];
+            *place -= 1;
+            order[*place as usize] = i as u32;
+        }
+        for (begin, end) in places.iter().zip(&ends) {
+            order[*begin as usize..*end as usize].sort_unstable_by_key(|i| {
+                let row = &self.rows[*i as usize];
+                (row.start, row.span_id, *i)
+            });
+        }
+        order
     }
 
     /// Writes the file and its index.
@@ -348,7 +375,8 @@ impl SpanTable {
                 if numbers[trace] == u32::MAX {
                     let mut hex = [0; 32];
                     hex_into(&self.trace_ids[trace].0, &mut hex);
-                    numbers[trace] = table.intern(&hex);
+                    // Each comes once, in the order the column wants.
+                    numbers[trace] = table.append(&hex);
                 }
                 numbers[trace]
             })

@@ -23,6 +23,20 @@ pub struct ScopeView<'a> {
     pub schema_url: &'a str,
 }
 
+impl OriginView<'static> {
+    /// Of items whose origin is not asked for.
+    pub const NOBODY: OriginView<'static> = OriginView {
+        resource: ResourceView {
+            message: &[],
+            schema_url: "",
+        },
+        scope: ScopeView {
+            message: &[],
+            schema_url: "",
+        },
+    };
+}
+
 impl ResourceView<'_> {
     /// The resource with everything it holds.
     pub fn read(&self) -> Result<Resource, WireError> {
@@ -109,6 +123,55 @@ pub fn each_item<'a>(
                 if number == 2 {
                     each(&origin, raw.bytes(&fields)?)?;
                 }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Calls `each` with every item of an export request, checking resources and scopes on the way. Who need not know where
+/// an item came from is spared the look ahead.
+pub fn each_item_alone<'a>(
+    request: &'a [u8],
+    mut each: impl FnMut(&'a [u8]) -> Result<(), WireError>,
+) -> Result<(), WireError> {
+    let schema_url = "";
+    let mut groups = Fields::new(request);
+    while let Some((number, raw)) = groups.step()? {
+        if number != 1 {
+            continue;
+        }
+        let mut group = Fields::new(raw.bytes(&groups)?);
+        while let Some((number, raw)) = group.step()? {
+            match number {
+                1 => {
+                    let message = raw.bytes(&group)?;
+                    ResourceView {
+                        message,
+                        schema_url,
+                    }
+                    .read()?;
+                }
+                2 => {
+                    let mut items = Fields::new(raw.bytes(&group)?);
+                    while let Some((number, raw)) = items.step()? {
+                        match number {
+                            1 => {
+                                let message = raw.bytes(&items)?;
+                                ScopeView {
+                                    message,
+                                    schema_url,
+                                }
+                                .read()?;
+                            }
+                            2 => each(raw.bytes(&items)?)?,
+                            3 => drop(raw.text(&items)?),
+                            _ => {}
+                        }
+                    }
+                }
+                3 => drop(raw.text(&group)?),
+                _ => {}
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Spans in place.
 
 use super::any::KeyValueView;
-use super::origin::{OriginView, each_item};
+use super::origin::{OriginView, each_item, each_item_alone};
 use super::proto::{Fields, WireError};
 use crate::ids::{SpanId, TraceId};
 
@@ -78,6 +78,21 @@ pub fn visit<'a>(request: &'a [u8], visitor: &mut impl SpanVisitor<'a>) -> Resul
     each_item(request, |origin, message| {
         match read(message, &mut scratch, visitor)? {
             Ok(span) => visitor.span(origin, &span, &scratch),
+            Err(reason) => visitor.refused(reason),
+        }
+        Ok(())
+    })
+}
+
+/// Shows every span to `visitor` without saying where it came from.
+pub fn visit_alone<'a>(
+    request: &'a [u8],
+    visitor: &mut impl SpanVisitor<'a>,
+) -> Result<(), WireError> {
+    let mut scratch = Scratch::default();
+    each_item_alone(request, |message| {
+        match read(message, &mut scratch, visitor)? {
+            Ok(span) => visitor.span(&OriginView::NOBODY, &span, &scratch),
             Err(reason) => visitor.refused(reason),
         }
         Ok(())

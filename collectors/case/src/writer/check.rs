@@ -20,7 +20,7 @@ pub(super) fn check(
     let mut receipt = Receipt::default();
     let mut refusal = None;
     let walked = match signal {
-        Signal::Traces => spans::visit(
+        Signal::Traces => spans::visit_alone(
             payload,
             &mut SpanCheck {
                 payload,

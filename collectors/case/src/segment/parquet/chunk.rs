@@ -1,5 +1,8 @@
 //! One column of one file: its pages, its dictionary, and where they lie.
 
+use std::cell::RefCell;
+use std::ops::Range;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +19,9 @@ use super::{delta, levels};
 
 /// Rows in a page. Small enough that a single trace costs little to read, large enough to compress.
 const PAGE_ROWS: usize = 16_384;
+
+/// Values looked at to choose between two ways of writing a column.
+const SAMPLE: usize = 4096;
 
 /// How hard pages are compressed. Texts are numbered by then: higher levels find next to nothing more.
 const LEVEL: i32 = 1;
@@ -80,13 +86,90 @@ impl<'a> Texts<'a> {
 pub(crate) struct Levels {
     pub(crate) repetition: Vec<u8>,
     pub(crate) definition: Vec<u8>,
+    /// The keys and the values of a map lie the same way: what was made for the one serves the other.
+    made: RefCell<Option<(Shape, Rc<LevelPages>)>>,
 }
 
-/// A range of one page in entries (levels) and in values.
+/// What the pages of levels depend on.
+#[derive(Clone, Copy, PartialEq)]
+struct Shape {
+    rows: usize,
+    max_repetition: u8,
+    max_definition: u8,
+}
+
+/// The levels of all pages, encoded.
+struct LevelPages {
+    pages: Vec<Span>,
+    bytes: Vec<u8>,
+}
+
+/// One page: how many rows and entries it has, and where its values and its encoded levels lie.
 struct Span {
     rows: usize,
-    entries: std::ops::Range<usize>,
-    values: std::ops::Range<usize>,
+    entries: usize,
+    values: Range<usize>,
+    levels: Range<usize>,
+}
+
+impl Levels {
+    fn pages(&self, column: &ColumnDescPtr, rows: usize) -> Rc<LevelPages> {
+        let shape = Shape {
+            rows,
+            max_repetition: column.max_rep_level() as u8,
+            max_definition: column.max_def_level() as u8,
+        };
+        let mut made = self.made.borrow_mut();
+        match &*made {
+            Some((of, pages)) if *of == shape => Rc::clone(pages),
+            _ => {
+                let pages = Rc::new(self.make_pages(shape));
+                *made = Some((shape, Rc::clone(&pages)));
+                pages
+            }
+        }
+    }
+
+    fn make_pages(&self, shape: Shape) -> LevelPages {
+        let (mut pages, mut bytes) = (Vec::new(), Vec::new());
+        let (mut entry, mut value, mut row) = (0, 0, 0);
+        while row < shape.rows {
+            let take = PAGE_ROWS.min(shape.rows - row);
+            let entries = if shape.max_repetition > 0 {
+                let mut seen = 0;
+                let rest = &self.repetition[entry..];
+                rest.iter()
+                    .position(|level| {
+                        seen += usize::from(*level == 0);
+                        seen > take
+                    })
+                    .unwrap_or(rest.len())
+            } else {
+                take
+            };
+            let from = bytes.len();
+            if shape.max_repetition > 0 {
+                let levels = &self.repetition[entry..entry + entries];
+                levels::levels(levels, shape.max_repetition, &mut bytes);
+            }
+            let mut values = entries;
+            if shape.max_definition > 0 {
+                let levels = &self.definition[entry..entry + entries];
+                values = present(levels, shape.max_definition);
+                levels::levels(levels, shape.max_definition, &mut bytes);
+            }
+            pages.push(Span {
+                rows: take,
+                entries,
+                values: value..value + values,
+                levels: from..bytes.len(),
+            });
+            entry += entries;
+            value += values;
+            row += take;
+        }
+        LevelPages { pages, bytes }
+    }
 }
 
 pub(super) struct Encoded {
@@ -100,32 +183,49 @@ pub(super) fn encode(
     levels: &Levels,
     rows: usize,
 ) -> Result<Encoded> {
+    COMPRESSORS.with_borrow_mut(|compressors| {
+        let compressors = match compressors {
+            Some(kept) => kept,
+            None => compressors.insert(Compressors::new()?),
+        };
+        encode_with(column, values, levels, rows, compressors)
+    })
+}
+
+fn encode_with(
+    column: &ColumnDescPtr,
+    values: &Values<'_>,
+    levels: &Levels,
+    rows: usize,
+    compressors: &mut Compressors,
+) -> Result<Encoded> {
     let mut sink = TrackedWrite::new(Vec::new());
-    let mut compressor = Compressor::new(LEVEL)?;
-    let mut of_pages = Compressor::for_pages(values)?;
     let dictionary = match values {
         Values::Texts(texts) => Some(Dictionary::of(texts)),
         _ => None,
     };
     let mut state = Chunk {
-        column,
-        levels,
         values,
         dictionary,
         uncompressed: 0,
         page: Vec::new(),
     };
     let mut writer = SerializedPageWriter::new(&mut sink);
-    let dictionary_offset = state.write_dictionary(&mut compressor, &mut writer)?;
-    let pages = state.pages(rows);
-    let encoding = state.choose(&mut of_pages, pages.first());
+    let dictionary_offset = state.write_dictionary(&mut compressors.texts, &mut writer)?;
+    let of_levels = levels.pages(column, rows);
+    let of_pages = compressors.for_pages(values);
+    let encoding = state.choose(of_pages, of_levels.pages.first());
     let mut offsets = OffsetIndexBuilder::new();
     let (mut data_offset, mut entries, mut first_row) = (None, 0, 0);
-    for span in pages {
-        let header = state.fill(&span, encoding);
+    for span in &of_levels.pages {
+        state.page.clear();
+        state
+            .page
+            .extend_from_slice(&of_levels.bytes[span.levels.clone()]);
+        let header = state.fill(span.values.clone(), encoding);
         let raw_len = state.page.len();
         let packed = of_pages.compress(&state.page)?;
-        let num_values = span.entries.len() as u32;
+        let num_values = span.entries as u32;
         let page = Page::DataPage {
             buf: packed,
             num_values,
@@ -142,7 +242,7 @@ pub(super) fn encode(
             spec.offset as i64,
             i32::try_from(spec.compressed_size).unwrap_or(i32::MAX),
         );
-        entries += span.entries.len();
+        entries += span.entries;
         first_row += span.rows;
     }
     writer.close()?;
@@ -177,28 +277,46 @@ pub(super) fn encode(
     })
 }
 
+thread_local! {
+    /// Making one costs as much as compressing a page.
+    static COMPRESSORS: RefCell<Option<Compressors>> = const { RefCell::new(None) };
+}
+
+struct Compressors {
+    texts: Compressor,
+    ids: Compressor,
+    numbers: Compressor,
+}
+
+impl Compressors {
+    fn new() -> Result<Compressors> {
+        // Random hexadecimal digits hold short matches by chance, which cost more than the digits do: for ids only
+        // matches of a useful length count.
+        let mut ids = Compressor::new(LEVEL)?;
+        ids.0
+            .set_parameter(zstd::zstd_safe::CParameter::MinMatch(7))?;
+        Ok(Compressors {
+            texts: Compressor::new(LEVEL)?,
+            ids,
+            // Numbers repeat with small changes from row to row, which the lowest level misses.
+            numbers: Compressor::new(NUMBERS_LEVEL)?,
+        })
+    }
+
+    fn for_pages(&mut self, values: &Values<'_>) -> &mut Compressor {
+        match values {
+            Values::Unique { .. } => &mut self.ids,
+            Values::Texts(_) => &mut self.numbers,
+            _ => &mut self.texts,
+        }
+    }
+}
+
 struct Compressor(zstd::bulk::Compressor<'static>);
 
 impl Compressor {
     fn new(level: i32) -> Result<Compressor> {
         Ok(Compressor(zstd::bulk::Compressor::new(level)?))
-    }
-
-    fn for_pages(values: &Values<'_>) -> Result<Compressor> {
-        match values {
-            // Random hexadecimal digits hold short matches by chance, which cost more than the digits do: for ids only
-            // matches of a useful length count.
-            Values::Unique { .. } => {
-                let mut compressor = Compressor::new(LEVEL)?;
-                compressor
-                    .0
-                    .set_parameter(zstd::zstd_safe::CParameter::MinMatch(7))?;
-                Ok(compressor)
-            }
-            // Numbers repeat with small changes from row to row, which the lowest level misses.
-            Values::Texts(_) => Compressor::new(NUMBERS_LEVEL),
-            _ => Compressor::new(LEVEL),
-        }
     }
 
     fn compress(&mut self, raw: &[u8]) -> Result<Bytes> {
@@ -260,8 +378,6 @@ impl How {
 }
 
 struct Chunk<'a> {
-    column: &'a ColumnDescPtr,
-    levels: &'a Levels,
     values: &'a Values<'a>,
     dictionary: Option<Dictionary>,
     uncompressed: usize,
@@ -295,7 +411,7 @@ impl Chunk<'_> {
         Ok(Some(spec.offset))
     }
 
-    /// Where there is a choice, pages are written the way that makes the first one smaller.
+    /// Where there is a choice, pages are written the way that makes the beginning of the first one smaller.
     fn choose(&mut self, compressor: &mut Compressor, first: Option<&Span>) -> How {
         let ways = match self.values {
             Values::F64(_) => return How::Plain,
@@ -312,8 +428,11 @@ impl Chunk<'_> {
         let Some(first) = first.filter(|_| ways[0] != ways[1]) else {
             return ways[0];
         };
+        let from = first.values.start;
+        let sample = from..first.values.end.min(from + SAMPLE);
         let mut size = |how| {
-            self.fill(first, how);
+            self.page.clear();
+            self.fill(sample.clone(), how);
             compressor
                 .compress(&self.page)
                 .map_or(usize::MAX, |page| page.len())
@@ -325,58 +444,8 @@ impl Chunk<'_> {
         }
     }
 
-    fn pages(&self, rows: usize) -> Vec<Span> {
-        let mut pages = Vec::new();
-        let (mut entry, mut value, mut row) = (0, 0, 0);
-        let max = self.column.max_def_level() as u8;
-        while row < rows {
-            let take = PAGE_ROWS.min(rows - row);
-            let (entries, values) = if self.column.max_rep_level() > 0 {
-                let mut seen = 0;
-                let rest = &self.levels.repetition[entry..];
-                let entries = rest
-                    .iter()
-                    .position(|level| {
-                        seen += usize::from(*level == 0);
-                        seen > take
-                    })
-                    .unwrap_or(rest.len());
-                (
-                    entries,
-                    present(&self.levels.definition[entry..entry + entries], max),
-                )
-            } else if max > 0 {
-                (
-                    take,
-                    present(&self.levels.definition[entry..entry + take], max),
-                )
-            } else {
-                (take, take)
-            };
-            pages.push(Span {
-                rows: take,
-                entries: entry..entry + entries,
-                values: value..value + values,
-            });
-            entry += entries;
-            value += values;
-            row += take;
-        }
-        pages
-    }
-
-    fn fill(&mut self, span: &Span, how: How) -> Encoding {
+    fn fill(&mut self, range: Range<usize>, how: How) -> Encoding {
         let page = &mut self.page;
-        page.clear();
-        if self.column.max_rep_level() > 0 {
-            let max = self.column.max_rep_level() as u8;
-            levels::levels(&self.levels.repetition[span.entries.clone()], max, page);
-        }
-        if self.column.max_def_level() > 0 {
-            let max = self.column.max_def_level() as u8;
-            levels::levels(&self.levels.definition[span.entries.clone()], max, page);
-        }
-        let range = span.values.clone();
         match self.values {
             Values::I64(values) if how == How::Delta => {
                 delta::encode(values[range].iter().copied(), page)

@@ -48,7 +48,15 @@ fn pack(levels: &[u8], width: u32, out: &mut Vec<u8>) {
     }
     let groups = levels.len().div_ceil(8);
     varint((groups as u64) << 1 | 1, out);
-    for group in levels.chunks(8) {
+    let (whole, rest) = levels.as_chunks::<8>();
+    if width == 1 {
+        // The product brings the lowest bit of byte i to bit 56 + i; no two bits meet on the way.
+        out.extend(whole.iter().map(|group| {
+            (u64::from_le_bytes(*group).wrapping_mul(0x0102_0408_1020_4080) >> 56) as u8
+        }));
+    }
+    let left = if width == 1 { rest } else { levels };
+    for group in left.chunks(8) {
         let mut word = 0u64;
         for (i, level) in group.iter().enumerate() {
             word |= u64::from(*level) << (i as u32 * width);
@@ -74,31 +82,34 @@ pub(super) fn numbers(indices: &[u32], width: u32, out: &mut Vec<u8>) {
     out.reserve(groups * width as usize + 8);
     match width {
         8 => out.extend(indices.iter().map(|index| *index as u8)),
-        16 => indices
-            .iter()
-            .for_each(|index| out.extend_from_slice(&(*index as u16).to_le_bytes())),
-        24 | 32 => {
-            let bytes = width as usize / 8;
-            indices
-                .iter()
-                .for_each(|index| out.extend_from_slice(&index.to_le_bytes()[..bytes]));
-        }
+        16 => whole_bytes::<2>(indices, out),
+        24 => whole_bytes::<3>(indices, out),
+        32 => whole_bytes::<4>(indices, out),
         _ => {
             let (mut word, mut bits) = (0u64, 0);
             for index in indices {
+                // Fewer than 32 bits wait, so the next number fits in whole.
                 word |= u64::from(*index) << bits;
                 bits += width;
-                while bits >= 8 {
-                    out.push(word as u8);
-                    word >>= 8;
-                    bits -= 8;
+                if bits >= 32 {
+                    out.extend_from_slice(&(word as u32).to_le_bytes());
+                    word >>= 32;
+                    bits -= 32;
                 }
             }
-            out.push(word as u8);
+            out.extend_from_slice(&word.to_le_bytes()[..bits.div_ceil(8) as usize]);
         }
     }
     // The last group is filled up.
     out.resize(until, 0);
+}
+
+fn whole_bytes<const BYTES: usize>(indices: &[u32], out: &mut Vec<u8>) {
+    let from = out.len();
+    out.resize(from + indices.len() * BYTES, 0);
+    for (place, index) in out[from..].chunks_exact_mut(BYTES).zip(indices) {
+        place.copy_from_slice(&index.to_le_bytes()[..BYTES]);
+    }
 }
 
 /// The widths worth trying for a dictionary: whole bytes, in which zstd finds repetition at any place, and no bit more
