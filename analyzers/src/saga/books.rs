@@ -7,6 +7,8 @@ use super::story::{Payment, Reservation, Sagas, Stock, Story};
 
 /// Rows of one ledger are read some moments after those of another; a change so close to the reading may be missing.
 const SKEW: u64 = 1_000_000_000;
+/// All ledgers are read once within this time.
+const ROUND: u64 = 4_000_000_000;
 /// An order whose reservation is made later than this after it began is none of a running saga.
 const MAKING: u64 = 3_000_000_000;
 
@@ -62,7 +64,27 @@ impl Sagas {
         if !self.known.stock || !self.known.reservations {
             return Vec::new();
         }
-        self.stock.iter().map(|stock| self.residue(stock)).collect()
+        // A reading counts once other ledgers were read well after it: then what it depends on was, too.
+        let last = self
+            .ledgers_read
+            .values()
+            .max()
+            .copied()
+            .unwrap_or(Nanos(0));
+        let mut counted: Vec<&Stock> = Vec::new();
+        for stock in &self.stock {
+            if stock.seen.saturating_add(ROUND) > last {
+                continue;
+            }
+            match counted.last_mut() {
+                Some(known) if known.product == stock.product => *known = stock,
+                _ => counted.push(stock),
+            }
+        }
+        counted
+            .into_iter()
+            .map(|stock| self.residue(stock))
+            .collect()
     }
 
     fn residue(&self, stock: &Stock) -> Residue {

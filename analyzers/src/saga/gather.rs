@@ -15,6 +15,8 @@ use super::story::{
 
 /// Attempts kept of one saga: a step that is repeated without end is known as such long before.
 const MOST_TRIES: usize = 500;
+/// Readings kept of one product's stock.
+const MOST_READINGS: usize = 64;
 /// Log records kept that tell of trouble.
 const MOST_TROUBLES: usize = 2_000;
 
@@ -38,7 +40,7 @@ pub struct Gather {
     shipments: BTreeMap<String, BTreeMap<String, Shipment>>,
     notices: BTreeMap<String, BTreeSet<Notice>>,
     events: BTreeMap<String, BTreeSet<String>>,
-    stock: BTreeMap<String, Stock>,
+    stock: BTreeMap<String, Vec<Stock>>,
     /// Methods of steps and their undoing, as journals name them.
     methods: HashSet<String>,
     models: Models,
@@ -49,6 +51,8 @@ pub struct Gather {
     served: Vec<(SpanId, Served)>,
     outside: Vec<(SpanId, String, u64)>,
     resent: BTreeSet<TraceId>,
+    /// Keys that clients gave, by the trace of their request.
+    client_keys: HashMap<TraceId, String>,
     /// Served sides that no call claims.
     left: Vec<Served>,
     troubles: Vec<Trouble>,
@@ -59,7 +63,7 @@ pub struct Gather {
     time_scale: Option<f64>,
     end: Nanos,
     journal_read: Nanos,
-    ledgers_read: Nanos,
+    ledgers_read: BTreeMap<String, Nanos>,
 }
 
 #[derive(Debug, Default)]
@@ -84,6 +88,7 @@ impl Gather {
         self.end = self.end.max(record.seen_at).max(record.at);
         let draft = self.stories.entry(record.saga_id.clone()).or_default();
         let story = &mut draft.story;
+        story.read = story.read.max(record.seen_at);
         match record.kind.as_str() {
             "saga" => {
                 let fields = &record.fields;
@@ -125,7 +130,12 @@ impl Gather {
     }
 
     pub fn take_ledger(&mut self, row: &LedgerRow) {
-        self.ledgers_read = self.ledgers_read.max(row.at);
+        match self.ledgers_read.get_mut(&row.ledger) {
+            Some(read) => *read = (*read).max(row.at),
+            None => {
+                self.ledgers_read.insert(row.ledger.clone(), row.at);
+            }
+        }
         self.end = self.end.max(row.at);
         let order_id = row.order_id.clone().unwrap_or_default();
         match row.ledger.as_str() {
@@ -196,12 +206,11 @@ impl Gather {
             "stock" => {
                 self.known.stock = true;
                 let read = rows::stock(row);
-                let older = self
-                    .stock
-                    .get(&read.product)
-                    .is_some_and(|known| known.seen > read.seen);
-                if !older {
-                    self.stock.insert(read.product.clone(), read);
+                let readings = self.stock.entry(read.product.clone()).or_default();
+                readings.push(read);
+                if readings.len() > MOST_READINGS {
+                    // The newest count; ledgers come by time.
+                    readings.remove(0);
                 }
             }
             _ => {}
@@ -331,6 +340,12 @@ impl Gather {
     }
 
     fn take_server(&mut self, span: &Span) {
+        if let Some(key) = span.attributes.text("shop.idempotency.key")
+            && !key.starts_with("saga:")
+            && !self.client_keys.contains_key(&span.trace_id)
+        {
+            self.client_keys.insert(span.trace_id, key.to_owned());
+        }
         if !self.methods.contains(&span.name) {
             return;
         }
@@ -484,7 +499,14 @@ impl Gather {
         Sagas {
             stories,
             orphans,
-            stock: self.stock.into_values().collect(),
+            stock: self
+                .stock
+                .into_values()
+                .flat_map(|mut readings| {
+                    readings.sort_by_key(|stock| (stock.seen, stock.version));
+                    readings
+                })
+                .collect(),
             starts,
             scans: self.scans,
             troubles: self.troubles,
@@ -588,6 +610,11 @@ impl Gather {
             }
         }
         for story in stories {
+            story.client_key = story
+                .tries
+                .first()
+                .and_then(|attempt| self.client_keys.get(&attempt.at.trace))
+                .cloned();
             story.resent = story
                 .tries
                 .iter()

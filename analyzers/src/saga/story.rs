@@ -13,7 +13,7 @@ pub struct Sagas {
     pub stories: Vec<Story>,
     /// Orders whose saga no journal knows, by order id.
     pub orphans: Vec<Order>,
-    /// By product.
+    /// By product, and by when it was read.
     pub stock: Vec<Stock>,
     /// Starts of processes that run sagas, by time.
     pub starts: Vec<Start>,
@@ -32,7 +32,7 @@ pub struct Sagas {
     pub end: Nanos,
     /// When the journal was last read with something new in it, and when ledgers were.
     pub journal_read: Nanos,
-    pub ledgers_read: Nanos,
+    pub ledgers_read: BTreeMap<String, Nanos>,
 }
 
 /// Which signals about sagas were seen.
@@ -81,6 +81,10 @@ pub struct Story {
     pub notices: Vec<Notice>,
     /// Kinds of events about the order that wait in an outbox or have left it.
     pub events: Vec<String>,
+    /// When its journal was last read with something new in it.
+    pub read: Nanos,
+    /// The key its client gave, where a server span of the request tells.
+    pub client_key: Option<String>,
     /// A client span of the request says that it was sent again.
     pub resent: bool,
     /// Served sides whose caller's span never came, known by their key: position of the step, whether undone, and when.
@@ -450,6 +454,11 @@ impl Sagas {
         self.starts
             .iter()
             .find(|start| start.again && start.at >= at)
+    }
+
+    /// When a ledger was last read with something new in it.
+    pub fn read_of(&self, ledger: &str) -> Nanos {
+        self.ledgers_read.get(ledger).copied().unwrap_or(Nanos(0))
     }
 
     pub fn level(&self, service: &str, metric: &str) -> Option<&Level> {

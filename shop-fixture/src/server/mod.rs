@@ -9,6 +9,7 @@ pub mod router;
 mod spoil;
 mod unhealth;
 
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -138,7 +139,10 @@ impl Begun {
             return Err(ApiError::internal("the request failed"));
         }
         let mut changes = faults.changes();
-        while faults.is_on("workers_stuck") && changes.changed().await.is_ok() {}
+        if faults.is_on("workers_stuck") {
+            let _waiting = Waiting::begin(rt);
+            while faults.is_on("workers_stuck") && changes.changed().await.is_ok() {}
+        }
         if let Some(params) = faults.find("overload")
             && rt.in_flight() > params["limit"].as_i64().unwrap_or(20)
         {
@@ -220,6 +224,35 @@ impl Begun {
     pub fn seconds(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
     }
+}
+
+/// Requests that wait for a worker.
+static WAITING: AtomicI64 = AtomicI64::new(0);
+
+/// One of them, until it is served or its caller has gone.
+struct Waiting<'a> {
+    rt: &'a Rt,
+}
+
+impl<'a> Waiting<'a> {
+    fn begin(rt: &'a Rt) -> Self {
+        tell_waiting(rt, 1);
+        Self { rt }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        tell_waiting(self.rt, -1);
+    }
+}
+
+fn tell_waiting(rt: &Rt, by: i64) {
+    let waiting = WAITING.fetch_add(by, Ordering::Relaxed) + by;
+    let labels = [("service", rt.spec.name), ("pool", "workers")];
+    rt.telemetry
+        .metrics()
+        .set("shop_pool_waiting", &labels, waiting as f64);
 }
 
 /// How a request ended.

@@ -196,6 +196,10 @@ pub const DEFINITIONS: &[Definition] = &[
     counter("shop_idempotency_total", "Keyed requests by result."),
     gauge("shop_pool_in_use", "Connections of a pool in use."),
     gauge("shop_pool_waiting", "Calls that wait for a connection."),
+    gauge(
+        "shop_db_lock_waits",
+        "Times that somebody else's lock on the store was waited for.",
+    ),
     gauge("shop_pool_size", "Connections that a pool may hold."),
     age("shop_mv_age_seconds", "Age of a materialised view."),
     gauge(

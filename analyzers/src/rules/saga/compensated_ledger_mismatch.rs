@@ -6,8 +6,8 @@ use crate::evidence::Evidence;
 use crate::saga::model::Book;
 use crate::saga::{Residue, Sagas, Story};
 
-/// Rows of ledgers are read every few seconds; what was undone just now may not have been read yet.
-const READ: u64 = 6_000_000_000;
+/// A ledger that was read so much later than an undo has what became of it.
+const READ: u64 = 2_000_000_000;
 
 const INCOMPLETE: &str = "saga-step/compensated-yet-inconsistent#reversal-incomplete";
 const SWALLOWED: &str = "saga-step/compensated-yet-inconsistent#idempotency-swallows-undo";
@@ -20,7 +20,7 @@ static ABOUT: About = About {
     needs: &[JOURNAL, RESERVATIONS],
     meaning: "The journal says that a reservation was undone. The ledgers say that it is still held, or that more stock \
               is reserved than all reservations together hold. What is held by nobody can not be sold.",
-    threshold: "one reservation held 6 s after its undo succeeded; or a product whose reserved stock differs from what \
+    threshold: "one reservation still held when reservations were read 2 s after its undo had succeeded; or a product whose reserved stock differs from what \
                 its reservations hold by more than what was in motion while they were read",
     causes: &[
         Cause {
@@ -109,7 +109,7 @@ fn still_held(sagas: &Sagas, story: &Story) -> Option<Hit> {
     let lines = story.reservations.len();
     if lines == 0
         || story.held().count() != lines
-        || sagas.ledgers_read.0.saturating_sub(undone.0) < READ
+        || sagas.read_of("reservations").0.saturating_sub(undone.0) < READ
     {
         return None;
     }

@@ -97,6 +97,10 @@ fn hit(sagas: &crate::saga::Sagas, story: &Story, undoing: &Undoing<'_>) -> Opti
     let cause = match met {
         Met::Conflict => MOVED,
         Met::Absent => MISSING,
+        // A failure of the callee's own is not given up for good: it passes with what is wrong there.
+        Met::Failure if outside.is_none() && undoing.calls().any(|call| call.served.is_some()) => {
+            return None;
+        }
         Met::Failure => OUTSIDE,
         Met::Silence => return None,
         Met::Unknown => OUTSIDE,

@@ -7,8 +7,8 @@ use crate::evidence::Evidence;
 use crate::saga::model::Book;
 use crate::saga::{Kind, Outcome, Sagas, Status, Story};
 
-/// Rows of ledgers are read every few seconds.
-const READ: u64 = 6_000_000_000;
+/// A ledger that was read so much later than an undo has what became of it.
+const READ: u64 = 2_000_000_000;
 /// A notice has this long to be told, in the system's own time.
 const TOLD_S: f64 = 60.0;
 
@@ -101,7 +101,7 @@ fn settled(sagas: &Sagas, story: &Story) -> Option<case::Nanos> {
         .filter(|record| record.kind == Kind::UndoResult && record.outcome == Outcome::Ok)
         .map(|record| record.at)
         .max()?;
-    (sagas.ledgers_read.0.saturating_sub(end.0) >= READ).then_some(end)
+    (sagas.read_of("payments").0.saturating_sub(end.0) >= READ).then_some(end)
 }
 
 fn late(sagas: &Sagas, story: &Story) -> Option<Hit> {
@@ -205,7 +205,8 @@ fn aside(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> 
         .events
         .iter()
         .any(|kind| matches!(kind.as_str(), "OrderCancelled" | "OrderUpdated"));
-    let over = sagas.ledgers_read.0.saturating_sub(end.0) > sagas.scaled(TOLD_S) + READ;
+    let over = sagas.read_of("notifications").0.saturating_sub(end.0) > sagas.scaled(TOLD_S) + READ
+        && (!sagas.known.outbox || sagas.read_of("outbox").0.saturating_sub(end.0) > READ);
     (sagas.known.notices && told && took && !told_end && !on_its_way && over).then(|| {
         Hit::of(
             ASIDE,

@@ -7,8 +7,10 @@ use crate::evidence::Evidence;
 use crate::saga::model::Book;
 use crate::saga::{Sagas, Status, Story};
 
-/// Rows of ledgers are read every few seconds.
-const READ: u64 = 6_000_000_000;
+/// A ledger that was read so much later than an undo has what became of it.
+const READ: u64 = 2_000_000_000;
+
+const POOLS: [&str; 2] = ["shop_pool_waiting", "shop.pool.queued"];
 
 const STOPPED: &str = "compensation/partial#stopped-partway";
 const CALLS: &str = "compensation/partial#some-undo-calls-failed";
@@ -23,7 +25,7 @@ static ABOUT: About = About {
               held, or the other way round.",
     threshold: "one saga that stopped undoing for longer than its steps take, with steps never tried; one whose undo \
                 nobody answered until it was given up; or one reservation of which some lines were released and others \
-                are held 6 s later",
+                are held when reservations were read 2 s later",
     causes: &[
         Cause {
             id: STOPPED,
@@ -61,7 +63,7 @@ impl Rule for CompensationPartial {
             all += 1;
             hits.extend(
                 stopped(sagas, story, &undoings)
-                    .or_else(|| unanswered(story, &undoings))
+                    .or_else(|| unanswered(sagas, story, &undoings))
                     .or_else(|| in_parts(sagas, story, &undoings)),
             );
         }
@@ -131,12 +133,18 @@ fn stopped(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit
     )
 }
 
-fn unanswered(story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> {
+fn unanswered(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hit> {
     let failed = undoings
         .iter()
         .find(|undoing| undoing.failed && met(undoing) == Met::Silence)?;
     let others = undoings.iter().filter(|undoing| undoing.done).count();
-    if others == 0 {
+    // Where calls wait for a place in the callee, they are late rather than lost.
+    let crowded = POOLS.iter().any(|metric| {
+        sagas
+            .level(failed.service, metric)
+            .is_some_and(|level| level.most > 0.0)
+    });
+    if others == 0 || crowded {
         return None;
     }
     let mut hit = Hit::of(
@@ -174,7 +182,7 @@ fn in_parts(sagas: &Sagas, story: &Story, undoings: &[Undoing<'_>]) -> Option<Hi
         .iter()
         .filter(|row| row.status == "RELEASED")
         .count();
-    if held == 0 || ended == 0 || sagas.ledgers_read.0.saturating_sub(undone.0) < READ {
+    if held == 0 || ended == 0 || sagas.read_of("reservations").0.saturating_sub(undone.0) < READ {
         return None;
     }
     Some(

@@ -8,7 +8,7 @@ use crate::evidence::Evidence;
 use crate::saga::Story;
 
 /// Repeats nearer to each other than this may both have looked before either wrote.
-const TOGETHER: u64 = 500_000_000;
+const TOGETHER: u64 = 1_000_000_000;
 /// A repeat of the same purchase comes within this time.
 const REPEAT: u64 = 60_000_000_000;
 
@@ -23,8 +23,8 @@ static ABOUT: About = About {
     needs: &[JOURNAL],
     meaning: "A customer's request was repeated, and each repeat began a saga of its own: the same purchase is paid and \
               shipped more than once.",
-    threshold: "two sagas with one operation id; or two sagas of one customer with the same goods and different \
-                operation ids within 60 s, where a span says that the request was sent again",
+    threshold: "two sagas with one operation id (a race where most are less than 1 s apart); or two sagas of one customer with the same goods and different \
+                operation ids within 60 s, whose requests carried one key, or of which a span says that it was sent again",
     causes: &[
         Cause {
             id: SAME,
@@ -81,18 +81,25 @@ impl Rule for DuplicateInstance {
                 hits.push(same_operation(operation, first, second));
             }
         }
-        // Apart in time they slip through each time: then it is no race, and the near ones are no other cause.
-        if hits.iter().any(|hit| hit.cause == SAME) {
-            for hit in &mut hits {
-                hit.cause = SAME;
-            }
+        // Apart in time they slip through each time: then it is no race, and the near ones are no other cause. A few that
+        // are a little too far apart among many near ones only show how slow the race was.
+        let apart = hits.iter().filter(|hit| hit.cause == SAME).count();
+        let cause = if apart * 2 >= hits.len() { SAME } else { RACE };
+        for hit in &mut hits {
+            hit.cause = cause;
         }
         let named = by_operation.len();
+        let alone = |story: &Story| {
+            let operation = story.operation.as_deref().unwrap_or_default();
+            by_operation.get(operation).is_some_and(|of| of.len() == 1)
+        };
         for of in by_purchase.values_mut() {
             of.sort_by_key(|story| (story.created, &story.id));
             for pair in of.windows(2) {
                 let [first, second] = pair else { continue };
-                hits.extend(same_purchase(first, second));
+                if alone(first) && alone(second) {
+                    hits.extend(same_purchase(first, second));
+                }
             }
         }
         judgement.seen.push(format!(
@@ -157,7 +164,11 @@ fn same_operation(operation: &str, first: &Story, second: &Story) -> Hit {
 
 fn same_purchase(first: &Story, second: &Story) -> Option<Hit> {
     let apart = second.created.0.saturating_sub(first.created.0);
-    if first.operation == second.operation || apart > REPEAT || !second.resent {
+    let one_key = match (&first.client_key, &second.client_key) {
+        (Some(first), Some(second)) => Some(first == second),
+        _ => None,
+    };
+    if apart > REPEAT || one_key == Some(false) || one_key.is_none() && !second.resent {
         return None;
     }
     let mut hit = Hit::of(
@@ -172,11 +183,11 @@ fn same_purchase(first: &Story, second: &Story) -> Option<Hit> {
             case::time::human_duration(apart),
         ),
     );
+    if one_key.is_none() {
+        hit = hit.or(SAME, "server spans with the key that the client gave");
+    }
     if let Some(attempt) = second.tries.first() {
-        hit = hit.seen(Seen::trace(
-            "a client span of the request says that it was sent again",
-            attempt.at.trace,
-        ));
+        hit = hit.seen(Seen::trace("the request that came again", attempt.at.trace));
     }
     Some(hit)
 }

@@ -7,8 +7,8 @@ use crate::saga::{Kind, Sagas, Story};
 
 /// A journal that is flushed before the call is dated before it; the clock is the same process's.
 const SLACK: u64 = 1_000_000;
-/// Journals are read every few seconds; a result may be there and not yet read.
-const READ: u64 = 6_000_000_000;
+/// A result is written at once; a reading of the saga so much later has it.
+const READ: u64 = 1_000_000_000;
 
 const LATE: &str = "saga-step/persisted-late#state-saved-after-call";
 const LOST: &str = "saga-step/persisted-late#save-fails-silently";
@@ -21,7 +21,7 @@ static ABOUT: About = About {
     meaning: "A step was called without its intent in the journal, or its result was never written there. If the \
               orchestrator dies at that moment, nobody knows that the step happened, and it is repeated or forgotten.",
     threshold: "one step called more than 1 ms before its intent was written, or without any; or one step whose span \
-                has ended 6 s ago and whose result the journal does not have, while its process lives",
+                had ended 1 s before the saga was read again and whose result is not there, while its process lives",
     causes: &[
         Cause {
             id: LATE,
@@ -86,6 +86,14 @@ fn is_write(trouble: &crate::saga::Trouble) -> bool {
 
 fn look(sagas: &Sagas, story: &Story, looked: &mut usize) -> Option<Hit> {
     let mut late = None;
+    // One that was stopped because it could not be written is as it should be.
+    let stopped = sagas
+        .troubles
+        .iter()
+        .any(|trouble| trouble.saga == story.id && trouble.message.contains("interrupted"));
+    if stopped {
+        return None;
+    }
     for (position, step) in story.steps.iter().enumerate() {
         for attempt in story.tries_of(&step.name, false) {
             *looked += 1;
@@ -100,7 +108,7 @@ fn look(sagas: &Sagas, story: &Story, looked: &mut usize) -> Option<Hit> {
             let result = story
                 .records(Kind::StepResult, position)
                 .any(|record| record.at.0.saturating_add(SLACK) >= attempt.end.0);
-            let old = sagas.journal_read.0.saturating_sub(attempt.end.0) > READ;
+            let old = story.read.0.saturating_sub(attempt.end.0) > READ;
             let shown = Seen::span(
                 format!("{} was called", step.name),
                 attempt.at.trace,

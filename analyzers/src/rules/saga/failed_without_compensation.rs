@@ -107,8 +107,9 @@ fn look(sagas: &Sagas, story: &Story, failed: &[&Story]) -> Option<Hit> {
         .steps
         .get(step)
         .map_or("a step", |step| step.name.as_str());
-    let untouched =
-        row.undo_started.is_none() && !(0..story.steps.len()).any(|step| story.undo_tried(step));
+    let untouched = row.undo_started.is_none()
+        && !story.tries.iter().any(|attempt| attempt.undo)
+        && !(0..story.steps.len()).any(|step| story.undo_tried(step));
     let owed = owed(story);
     let class = |outcome: Outcome| match outcome {
         Outcome::Unknown => "no answer",

@@ -65,6 +65,7 @@ pub(super) struct Tale {
     rows: Vec<(f64, &'static str, String, Value)>,
     bare: bool,
     next_span: u64,
+    read_again: Option<f64>,
 }
 
 fn stamp(seconds: f64) -> String {
@@ -99,6 +100,7 @@ pub(super) fn tale(number: u64, begin: f64) -> Tale {
         rows: Vec::new(),
         bare: false,
         next_span: number * 1000 + 1,
+        read_again: None,
     };
     tale.record(begin, "started", None, 0, Value::Null, "");
     tale
@@ -348,6 +350,7 @@ impl Tale {
             .paid(begin + 1.0, "COMPLETED", 0)
             .reserved("laptop-123", 1, begin + 2.0, "COMMITTED")
             .shipped(begin + 3.0, "SHIPPED")
+            .told(begin + 3.2, "OrderUpdated")
     }
 
     pub(super) fn ledger(
@@ -505,6 +508,24 @@ impl Tale {
         self
     }
 
+    /// Its row was read once more, with nothing else in it.
+    pub(super) fn read_again(mut self, when: f64) -> Tale {
+        self.read_again = Some(when);
+        self
+    }
+
+    /// A server span of the request with the key its client gave.
+    pub(super) fn asked_under(mut self, key: &str) -> Tale {
+        let own = self.fresh_span();
+        self.spans.push(
+            span("api-gateway", "gw", "POST /api/v1/checkout", self.begin)
+                .server()
+                .ids(self.number, own, 0)
+                .text("shop.idempotency.key", key),
+        );
+        self
+    }
+
     pub(super) fn in_scene(self, mut scene: Scene) -> Scene {
         let read = |when: f64| when + 0.5;
         let saga = self.saga();
@@ -527,7 +548,7 @@ impl Tale {
             }),
         );
         row.order_id = Some(order.clone());
-        row.seen_at = at(read(self.last));
+        row.seen_at = at(self.read_again.unwrap_or(read(self.last)));
         scene = scene.journal(row);
         for (ordinal, known) in STEPS.iter().enumerate() {
             let mut step = journal(
@@ -559,18 +580,15 @@ impl Tale {
     }
 }
 
-/// A row of stock.
+/// A row of stock, and a row of another ledger some time later: all of them were read since.
 pub(super) fn stock(scene: Scene, when: f64, product: &str, reserved: i64, version: i64) -> Scene {
-    scene.ledger(ledger(
-        when,
-        "stock",
-        product,
-        None,
-        json!({
-            "product_id": product, "stock_quantity": 1000, "reserved_quantity": reserved, "initial_quantity": 1000,
-            "adjustments": 0, "version": version,
-        }),
-    ))
+    let row = json!({
+        "product_id": product, "stock_quantity": 1000, "reserved_quantity": reserved, "initial_quantity": 1000,
+        "adjustments": 0, "version": version,
+    });
+    scene
+        .ledger(ledger(when, "stock", product, None, row))
+        .ledger(ledger(when + 5.0, "inbox", "evt", None, json!({})))
 }
 
 /// An early and a late saga that went well, so that journal and ledgers are known to have been read to the end; and the

@@ -123,6 +123,11 @@ impl<'a> Stood<'a> {
         self.recovery().is_none()
             && self
                 .story
+                .tries
+                .iter()
+                .all(|attempt| attempt.instance != self.start.instance)
+            && self
+                .story
                 .log
                 .iter()
                 .all(|record| record.at <= self.last || matches!(record.kind, Kind::Lease))

@@ -172,11 +172,11 @@ fn look(sagas: &Sagas, story: &Story, most: &mut usize) -> Option<Hit> {
                 step.name,
                 tries.len(),
             );
-            let cause = if counted + 2 < tries.len() {
-                COUNT
-            } else {
-                EXHAUSTED
-            };
+            let read = tries
+                .iter()
+                .filter(|attempt| attempt.end <= step.seen)
+                .count();
+            let cause = if counted + 2 < read { COUNT } else { EXHAUSTED };
             return Some(shown(Hit::of(cause, story, first.start, what)));
         }
     }

@@ -75,6 +75,8 @@ fn a_failure_below_the_callee_is_outside() {
         .text("peer.service", "processor")
         .error("503");
     below.0.parent_span_id = served;
+    // Without it the callee failed by itself, which may pass.
+    scene.clone().passes(&CompensationFailed);
     let finding = scene.span(below).finding(&CompensationFailed);
     assert_eq!(
         (finding.cause_id, finding.certainty),

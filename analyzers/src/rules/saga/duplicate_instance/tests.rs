@@ -81,6 +81,47 @@ fn a_repeat_under_another_id_was_given_a_fresh_one() {
 }
 
 #[test]
+fn the_clients_own_key_tells_a_repeat_from_another_purchase() {
+    let pair = |first: &str, second: &str| {
+        let scene = tale(1, 100.0)
+            .operation("op-1")
+            .user("u")
+            .asked_under(first)
+            .well()
+            .in_scene(scene());
+        tale(2, 102.0)
+            .operation("op-2")
+            .user("u")
+            .asked_under(second)
+            .well()
+            .resent()
+            .in_scene(scene)
+    };
+    assert_eq!(pair("k", "k").finding(&DuplicateInstance).cause_id, FRESH);
+    pair("k", "l").passes(&DuplicateInstance);
+}
+
+#[test]
+fn a_race_on_a_slow_machine_stays_one() {
+    let mut all = scene();
+    for (number, gap) in [(1, 0.1), (3, 0.4), (5, 1.2)] {
+        let begin = 100.0 + number as f64 * 10.0;
+        let name = format!("op-{number}");
+        all = tale(number, begin)
+            .operation(&name)
+            .user(&name)
+            .well()
+            .in_scene(all);
+        all = tale(number + 1, begin + gap)
+            .operation(&name)
+            .user(&name)
+            .well()
+            .in_scene(all);
+    }
+    assert_eq!(all.finding(&DuplicateInstance).cause_id, RACE);
+}
+
+#[test]
 fn without_a_journal_it_cannot_tell() {
     assert!(!Scene::new().cannot_tell(&DuplicateInstance).is_empty());
 }

@@ -35,7 +35,7 @@ fn a_result_that_never_came_was_lost() {
     let lost = tale(1, 100.0)
         .intent(PAY, 100.9)
         .tried(PAY, false, 1, 101.0, 0.2, OK, None, false);
-    let silent = lost.in_scene(scene());
+    let silent = lost.read_again(103.0).in_scene(scene());
     let finding = silent.finding(&EffectBeforeJournal);
     assert_eq!(
         (finding.cause_id, finding.certainty),
@@ -60,11 +60,23 @@ fn a_result_that_never_came_was_lost() {
 
 #[test]
 fn a_result_may_not_have_been_read_yet() {
-    // The journal was last read at 603.6.
-    let near = tale(1, 600.0)
-        .intent(PAY, 600.5)
-        .tried(PAY, false, 1, 600.6, 0.2, OK, None, false);
-    near.in_scene(scene()).passes(&EffectBeforeJournal);
+    // The saga was read 0.9 s after the call ended, and 1.1 s.
+    let near = tale(1, 100.0)
+        .intent(PAY, 100.5)
+        .tried(PAY, false, 1, 100.6, 0.2, OK, None, false);
+    let read = |when| near.clone().read_again(when).in_scene(scene());
+    read(101.7).passes(&EffectBeforeJournal);
+    read(101.9).finding(&EffectBeforeJournal);
+    let mut record = log(
+        "order-management",
+        "i",
+        101.2,
+        "ERROR",
+        "saga interrupted by its store",
+        &[("saga_id", "sg_001"), ("error.code", "STORE_FAILED")],
+    );
+    record.event_name = "exception".into();
+    read(101.9).log(record).passes(&EffectBeforeJournal);
 }
 
 #[test]
