@@ -3,8 +3,10 @@
 use std::error::Error;
 
 const PROTOS: &[&str] = &[
+    "proto/accounting.proto",
     "proto/checkout.proto",
     "proto/flags.proto",
+    "proto/fraud.proto",
     "proto/health.proto",
     "proto/inventory.proto",
     "proto/orders.proto",

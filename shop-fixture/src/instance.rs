@@ -113,6 +113,9 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
         admin::router(&rt),
         rt.stopping(),
     )));
+    if let Some(router) = &served.http {
+        rt.set_routes(router.listed());
+    }
     if let (Some(listener), Some(router)) = (http_listener, served.http) {
         tasks.push(tokio::spawn(http::serve(
             Some(Arc::clone(&rt)),

@@ -19,8 +19,10 @@ macro_rules! package {
     };
 }
 
+package!(accounting, "accounting.v1");
 package!(checkout, "checkout.v1");
 package!(flags, "flags.v1");
+package!(fraud, "fraud.v1");
 package!(health, "grpc.health.v1");
 package!(inventory, "inventory.v1");
 package!(orders, "orders.v1");

@@ -44,6 +44,7 @@ pub struct Runtime {
     /// Held while what the registry is told about this instance is changed or sent.
     pub metadata_lock: tokio::sync::Mutex<()>,
     store: OnceLock<Store>,
+    routes: OnceLock<Vec<(String, &'static str)>>,
     ready: AtomicBool,
     draining: watch::Sender<bool>,
     in_flight: AtomicI64,
@@ -81,6 +82,7 @@ impl Runtime {
             flags: Flags::new(),
             turns: Arc::new(Semaphore::new(REQUESTS_AT_ONCE)),
             store: OnceLock::new(),
+            routes: OnceLock::new(),
             ready: AtomicBool::new(false),
             draining: watch::Sender::new(false),
             in_flight: AtomicI64::new(0),
@@ -107,6 +109,16 @@ impl Runtime {
     /// Gives the service its store; a second one is ignored.
     pub fn set_store(&self, store: Store) {
         let _ = self.store.set(store);
+    }
+
+    /// Notes what the business port serves; the first note stands.
+    pub fn set_routes(&self, routes: Vec<(String, &'static str)>) {
+        let _ = self.routes.set(routes);
+    }
+
+    #[must_use]
+    pub fn routes(&self) -> &[(String, &'static str)] {
+        self.routes.get().map_or(&[], Vec::as_slice)
     }
 
     pub fn store(&self) -> Result<&Store, ApiError> {

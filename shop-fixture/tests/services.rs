@@ -260,3 +260,179 @@ async fn a_flag_that_is_set_reaches_every_process_and_takes_effect() {
     assert_eq!(all, vec![123_405; 20]);
     shop.shop.stop().await;
 }
+
+#[tokio::test]
+async fn search_follows_the_catalogue_and_reviews_are_kept_once() {
+    let shop = start(|_| {}).await;
+    let get = async |path: &str| ask(&shop, Method::GET, path, "user-001", None).await;
+    let ids = |answer: &Value| -> Vec<String> {
+        let rows = answer["body"]["results"].as_array().unwrap();
+        rows.iter()
+            .map(|row| row["product_id"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let (status, found) = get("/api/v1/search?q=LAPTOP+14").await;
+    assert_eq!(
+        (status, ids(&found)[0].as_str()),
+        (200, "laptop-123"),
+        "{found}"
+    );
+    let (_, cheap) = get("/api/v1/search?brand=aster&category=laptops&price_max=129899").await;
+    assert!(!ids(&cheap).contains(&"laptop-123".to_owned()) && !ids(&cheap).is_empty());
+    for bad in ["price_min=x", "price_min=5&price_max=4", "limit=-1"] {
+        assert_eq!(get(&format!("/api/v1/search?{bad}")).await.0, 400, "{bad}");
+    }
+    let rename = json!({ "name": "Zephyr Anemometer" });
+    let path = "/api/v1/products/prd-011";
+    assert_eq!(
+        ask(&shop, Method::PUT, path, "user-001", Some(rename))
+            .await
+            .0,
+        200
+    );
+    eventually("the new name", LIMIT, async || {
+        (ids(&get("/api/v1/search?q=anemometer").await.1) == ["prd-011"]).then_some(())
+    })
+    .await;
+
+    let body = json!({ "product_id": "prd-011", "rating": 4, "comment": "turns well" });
+    let key = "one-review";
+    for _ in 0..2 {
+        let url = format!("{}/api/v1/reviews", shop.gateway());
+        let request = shop
+            .client
+            .post(url)
+            .header("idempotency-key", key)
+            .json(&body);
+        let answer = request.header("x-user-id", "123").send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), 201);
+    }
+    let (_, reviews) = get("/api/v1/reviews?product_id=prd-011").await;
+    assert_eq!(reviews["body"]["count"], 1, "{reviews}");
+    assert_eq!(reviews["body"]["reviews"][0]["user_id"], "user-123");
+    assert_eq!(get("/api/v1/reviews?product_id=nothing").await.0, 404);
+    for bad in [
+        json!({ "product_id": "prd-011", "rating": 6 }),
+        json!({ "product_id": "prd-011", "rating": 4, "stars": 1 }),
+    ] {
+        let answer = ask(
+            &shop,
+            Method::POST,
+            "/api/v1/reviews",
+            "user-001",
+            Some(bad),
+        )
+        .await;
+        assert_eq!(answer.0, 400, "{}", answer.1);
+    }
+    shop_fixture::flags::set(shop.dir.path(), "reviews-enabled", &json!(false))
+        .await
+        .unwrap();
+    eventually("no reviews", LIMIT, async || {
+        (get("/api/v1/reviews").await.1["body"]["enabled"] == false).then_some(())
+    })
+    .await;
+    let answer = ask(
+        &shop,
+        Method::POST,
+        "/api/v1/reviews",
+        "user-001",
+        Some(body),
+    )
+    .await;
+    assert_eq!(
+        (answer.0, &answer.1["error"]["code"]),
+        (409, &json!("REVIEWS_DISABLED"))
+    );
+    shop.shop.stop().await;
+}
+
+#[tokio::test]
+async fn books_and_revenue_follow_the_payments_and_a_suspicious_order_is_flagged() {
+    let shop = start(|_| {}).await;
+    assert_eq!(shop.checkout(json!({}), "").await.0, 201);
+    // Paid, then given back, because shipping fails.
+    let failed = shop
+        .checkout(json!({}), "?behavior=shipping:error%3D500:1")
+        .await;
+    assert_eq!(failed.0, 409, "{}", failed.1);
+    let add = json!({ "product_id": "laptop-123", "quantity": 20 });
+    let cart = eventually("stock", LIMIT, async || {
+        let (status, cart) = ask(
+            &shop,
+            Method::POST,
+            "/api/v1/cart/add",
+            "user-009",
+            Some(add.clone()),
+        )
+        .await;
+        (status == 200).then_some(cart)
+    })
+    .await;
+    let order = json!({ "cart_id": cart["body"]["cart_id"] });
+    let (status, large) = ask(
+        &shop,
+        Method::POST,
+        "/api/v1/checkout",
+        "user-009",
+        Some(order.clone()),
+    )
+    .await;
+    assert_eq!(status, 201, "{large}");
+    let order_id = large["body"]["order_id"].as_str().unwrap();
+    eventually("the flag", LIMIT, async || {
+        let told = shop
+            .debug(&format!("/ledgers/notifications?order_id={order_id}"))
+            .await;
+        let told = told.as_array().unwrap();
+        told.iter()
+            .any(|row| row["type"] == "FraudFlagged")
+            .then_some(())
+    })
+    .await;
+    let total = 129_900 + 2_598_000;
+    let etl = shop
+        .ports
+        .instances
+        .iter()
+        .find(|one| one.service == "etl")
+        .unwrap();
+    let url = format!("http://127.0.0.1:{}/analytics/revenue", etl.http.unwrap());
+    let revenue = eventually("the revenue", LIMIT, async || {
+        let revenue = shop.get(&url).await.1;
+        (revenue["net_cents"] == total && revenue["refund_cents"] == 129_900).then_some(revenue)
+    })
+    .await;
+    assert_eq!(revenue["orders"], 3, "{revenue}");
+    let check = shop.debug("/ledgers/check").await;
+    assert_eq!(check["violations"], json!([]), "{check}");
+
+    // A row that is not what the books say must be noticed, and so must a view that grows old.
+    shop.fault(json!({ "kind": "etl_stale", "target": { "service": "etl" }, "ttl_s": 600.0 }))
+        .await;
+    eventually("an old view", LIMIT, async || {
+        let check = shop.debug("/ledgers/check").await;
+        let found = check["violations"].as_array().unwrap();
+        found
+            .iter()
+            .any(|row| row["invariant"] == "I15")
+            .then_some(())
+    })
+    .await;
+
+    // With the flag on, payment asks first.
+    shop_fixture::flags::set(shop.dir.path(), "fraud-sync", &json!(true))
+        .await
+        .unwrap();
+    let stolen = json!({ "payment_method_id": "card-456" });
+    eventually("payment asks", LIMIT, async || {
+        let (_, answer) = shop.checkout(stolen.clone(), "").await;
+        let calls = answer["all_calls"].as_array().unwrap();
+        calls
+            .iter()
+            .any(|call| call["name"] == "fraud-detection")
+            .then_some(())
+    })
+    .await;
+    shop.shop.stop().await;
+}

@@ -5,6 +5,7 @@
 //! spoils in passing stands where that thing is done, which asks `rt.faults` whether the kind is on. A new area is a file
 //! here and a line in `TABLES`.
 
+mod analysis;
 pub mod effects;
 mod health;
 mod kind;
@@ -34,6 +35,7 @@ const TABLES: &[&[KindInfo]] = &[
     recovering::KINDS,
     messaging::KINDS,
     store::KINDS,
+    analysis::KINDS,
 ];
 
 /// Every kind that can be switched on.

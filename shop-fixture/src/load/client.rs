@@ -58,6 +58,10 @@ impl Client {
         })
     }
 
+    pub(super) fn time_scale(&self) -> f64 {
+        self.options.time_scale
+    }
+
     pub(super) fn telemetry(&self) -> &Telemetry {
         &self.telemetry
     }

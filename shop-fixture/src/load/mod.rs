@@ -6,6 +6,7 @@ mod headers;
 pub mod journeys;
 pub mod patterns;
 mod purchases;
+mod ride;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use crate::rng::Rng;
 use crate::telemetry::{Identity, Kind, Telemetry};
 use client::Client;
 pub use headers::HeaderForm;
-pub use journeys::Mix;
+pub use journeys::{Journey, Mix};
 pub use patterns::Pattern;
 
 /// Journeys in progress beyond this are not begun: an overloaded shop must not grow the generator.

@@ -1,22 +1,31 @@
 //! Owns which event types there are and who is told of each.
 
-use crate::catalog::{CART, INVENTORY, NOTIFICATION, PAYMENT, SHIPPING, ServiceSpec};
+use crate::catalog::{
+    ACCOUNTING, CART, ETL, FRAUD, INVENTORY, NOTIFICATION, PAYMENT, REVIEWS, SEARCH, SHIPPING,
+    ServiceSpec,
+};
 
-/// Every event type, with its subscribers beside notification, which is told of all.
+/// Every event type, with its subscribers beside notification and etl, which are told of all.
 const ROUTES: &[(&str, &[&str])] = &[
-    ("OrderCreated", &[PAYMENT]),
+    ("OrderCreated", &[PAYMENT, FRAUD]),
     ("OrderUpdated", &[]),
-    ("OrderCancelled", &[]),
-    ("PaymentProcessed", &[INVENTORY]),
+    ("OrderCancelled", &[ACCOUNTING]),
+    ("PaymentProcessed", &[INVENTORY, FRAUD, ACCOUNTING]),
     ("PaymentFailed", &[]),
-    ("PaymentRefunded", &[]),
+    ("PaymentRefunded", &[ACCOUNTING]),
     ("StockReserved", &[SHIPPING]),
     ("StockReservationFailed", &[PAYMENT]),
     ("StockLevelLow", &[]),
-    ("OrderShipped", &[INVENTORY]),
-    ("OrderDelivered", &[]),
-    ("ProductUpdated", &[]),
-    ("PriceChanged", &[CART]),
+    ("OrderShipped", &[INVENTORY, ACCOUNTING]),
+    ("OrderDelivered", &[REVIEWS]),
+    ("ProductUpdated", &[SEARCH]),
+    ("PriceChanged", &[SEARCH, CART]),
+    ("FraudFlagged", &[]),
+    ("RideRequested", &[]),
+    ("DriverAssigned", &[]),
+    ("DriverEnroute", &[]),
+    ("RideStarted", &[]),
+    ("RideCompleted", &[ACCOUNTING]),
     (crate::services::trace_probe::EVENT, &[]),
 ];
 
@@ -35,7 +44,8 @@ pub fn subscribers(event_type: &str) -> Vec<&'static str> {
     let Some((_, more)) = ROUTES.iter().find(|(name, _)| *name == event_type) else {
         return Vec::new();
     };
-    std::iter::once(NOTIFICATION)
+    [NOTIFICATION, ETL]
+        .into_iter()
         .chain(more.iter().copied())
         .collect()
 }
@@ -64,11 +74,11 @@ mod tests {
                 .iter()
                 .all(|(name, _)| subscribers(name).contains(&NOTIFICATION))
         );
-        assert_eq!(subscribers("OrderShipped"), [NOTIFICATION, INVENTORY]);
-        assert!(subscribers("Nothing").is_empty() && known("Nothing").is_none());
         assert_eq!(
-            all_subscribers(),
-            [INVENTORY, NOTIFICATION, PAYMENT, SHIPPING, CART]
+            subscribers("OrderShipped"),
+            [NOTIFICATION, ETL, INVENTORY, ACCOUNTING]
         );
+        assert!(subscribers("Nothing").is_empty() && known("Nothing").is_none());
+        assert_eq!(all_subscribers().len(), 10);
     }
 }

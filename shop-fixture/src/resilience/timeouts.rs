@@ -6,6 +6,7 @@ use crate::error::ShopError;
 
 pub const CONNECT: Duration = Duration::from_secs(5);
 pub const PROCESSOR: Duration = Duration::from_secs(8);
+pub const FRAUD: Duration = Duration::from_secs(2);
 pub const PAYMENT_STEP: Duration = Duration::from_secs(10);
 pub const INVENTORY_STEP: Duration = Duration::from_secs(2);
 pub const SHIPPING_STEP: Duration = Duration::from_secs(5);
@@ -17,6 +18,7 @@ pub const REGISTRY: Duration = Duration::from_secs(5);
 /// Caller, its timeout, callee, its timeout.
 const LADDER: &[(&str, Duration, &str, Duration)] = &[
     ("payment step", PAYMENT_STEP, "payment processor", PROCESSOR),
+    ("payment step", PAYMENT_STEP, "fraud score", FRAUD),
     ("saga wait", SAGA_WAIT, "payment step", PAYMENT_STEP),
     ("saga wait", SAGA_WAIT, "inventory step", INVENTORY_STEP),
     ("saga wait", SAGA_WAIT, "shipping step", SHIPPING_STEP),

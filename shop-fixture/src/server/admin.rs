@@ -20,7 +20,7 @@ pub fn router(rt: &Rt) -> Router {
     let with = |rt: &Rt| Arc::clone(rt);
     let (metrics, add, list, end, end_all) = (with(rt), with(rt), with(rt), with(rt), with(rt));
     let (cache, breakers, rows, sagas) = (with(rt), with(rt), with(rt), with(rt));
-    let (roots, red) = (with(rt), with(rt));
+    let (roots, red, routes) = (with(rt), with(rt), with(rt));
     health(rt)
         .route(Method::GET, "/metrics", Class::Silent, move |_| {
             let rt = Arc::clone(&metrics);
@@ -70,6 +70,16 @@ pub fn router(rt: &Rt) -> Router {
         .route(Method::GET, "/debug/discovery", Class::Silent, move |_| {
             let rt = Arc::clone(&cache);
             async move { Ok(HttpReply::json(200, rt.discovery.snapshot())) }
+        })
+        .route(Method::GET, "/debug/routes", Class::Silent, move |_| {
+            let rt = Arc::clone(&routes);
+            async move {
+                let rows = rt
+                    .routes()
+                    .iter()
+                    .map(|(method, path)| json!({ "method": method, "path": path }));
+                Ok(HttpReply::json(200, Value::Array(rows.collect())))
+            }
         })
         .route(Method::GET, "/debug/breakers", Class::Silent, move |_| {
             let rt = Arc::clone(&breakers);

@@ -318,8 +318,17 @@ pub(crate) async fn lose_reply(rt: &Rt, method: &str) {
     std::future::pending().await
 }
 
-/// Reads a JSON body strictly: unknown fields are refused.
+/// Reads a JSON object strictly: unknown fields are refused, and so is a list where an object is expected.
 pub fn parse<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let first = body.iter().find(|byte| !byte.is_ascii_whitespace());
+    if first.is_some_and(|byte| *byte != b'{') {
+        return Err(ApiError::invalid("the body must be a JSON object"));
+    }
+    parse_any(body)
+}
+
+/// Reads a JSON body of whatever form.
+pub fn parse_any<T: serde::de::DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body)
         .map_err(|error| ApiError::invalid(format!("the body is not as expected: {error}")))
 }

@@ -107,6 +107,15 @@ impl Router {
         self
     }
 
+    /// Method and path of every route, for the debug page.
+    #[must_use]
+    pub fn listed(&self) -> Vec<(String, &'static str)> {
+        self.routes
+            .iter()
+            .map(|route| (route.method.to_string(), route.template))
+            .collect()
+    }
+
     /// The route of a request, or whether at least its path is known.
     pub(super) fn find(&self, method: &Method, path: &str) -> Found<'_> {
         let mut known = false;

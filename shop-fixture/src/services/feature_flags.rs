@@ -153,13 +153,35 @@ fn read(tx: &Tx<'_>, info: &FlagInfo) -> Result<proto::Flag, StoreError> {
 }
 
 impl Keeper {
+    /// A `flag_flip` fault shows another value; going back, when it ends, is a change as well.
+    fn flipped(&self, mut flag: proto::Flag) -> proto::Flag {
+        let params = self.rt.faults.find("flag_flip");
+        let Some(params) = params.filter(|params| params["key"] == flag.key.as_str()) else {
+            return flag;
+        };
+        let value = match params["value"].as_str() {
+            Some("on") => json!(true),
+            Some("off") => json!(false),
+            Some(text) => serde_json::from_str(text).unwrap_or_default(),
+            None => params["value"].clone(),
+        };
+        if FlagInfo::find(&flag.key).is_some_and(|info| info.check(&value).is_ok()) {
+            flag.value_json = value.to_string();
+            flag.version += 1;
+        }
+        flag
+    }
+
     async fn all(&self) -> Result<Vec<proto::Flag>, ApiError> {
         let flags = self
             .rt
             .store()?
-            .read::<_, StoreError, _>(|tx| flags::ALL.iter().map(|info| read(tx, info)).collect())
+            .read::<_, StoreError, _>(|tx| {
+                let flags = flags::ALL.iter().map(|info| read(tx, info));
+                flags.collect::<Result<Vec<_>, _>>()
+            })
             .await?;
-        Ok(flags)
+        Ok(flags.into_iter().map(|flag| self.flipped(flag)).collect())
     }
 
     async fn one(&self, key: &str) -> Result<proto::Flag, ApiError> {
@@ -169,7 +191,7 @@ impl Keeper {
             .store()?
             .read::<_, StoreError, _>(move |tx| read(tx, info))
             .await?;
-        Ok(flag)
+        Ok(self.flipped(flag))
     }
 
     async fn set(&self, key: &str, value: Value) -> Result<proto::Flag, ApiError> {

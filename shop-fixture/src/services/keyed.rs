@@ -31,7 +31,7 @@ impl<T> Changed<T> {
     }
 }
 
-/// Runs `change` once per idempotency key of the present request. A refusal is recorded as well, if it would come again.
+/// Runs `change` once per idempotency key of the present request; its answer is a protobuf message.
 pub async fn run<T>(
     rt: &Rt,
     method: &'static str,
@@ -41,11 +41,38 @@ pub async fn run<T>(
 where
     T: Message + Default + Send + 'static,
 {
+    let decode = |bytes: &[u8]| T::decode(bytes).ok();
+    run_as(rt, method, payload, T::encode_to_vec, decode, change).await
+}
+
+/// The same for an answer in JSON.
+pub async fn run_json(
+    rt: &Rt,
+    method: &'static str,
+    payload: &Value,
+    change: impl FnOnce(&Tx<'_>) -> Result<Result<Changed<Value>, ApiError>, StoreError>
+    + Send
+    + 'static,
+) -> Result<Changed<Value>, ApiError> {
+    let encode = |value: &Value| value.to_string().into_bytes();
+    let decode = |bytes: &[u8]| serde_json::from_slice(bytes).ok();
+    run_as(rt, method, payload, encode, decode, change).await
+}
+
+/// A refusal is recorded as well, if it would come again.
+async fn run_as<T: Send + 'static>(
+    rt: &Rt,
+    method: &'static str,
+    payload: &Value,
+    encode: fn(&T) -> Vec<u8>,
+    decode: impl FnOnce(&[u8]) -> Option<T>,
+    change: impl FnOnce(&Tx<'_>) -> Result<Result<Changed<T>, ApiError>, StoreError> + Send + 'static,
+) -> Result<Changed<T>, ApiError> {
     let key = context::current().shared.idempotency_key.clone();
     let ticket = match idempotency::begin(rt, key.as_deref(), method, payload).await? {
         Begin::Replay(outcome) => {
-            let answer = T::decode(outcome?.as_slice())
-                .map_err(|_| ApiError::internal("the stored answer is not readable"))?;
+            let answer = decode(outcome?.as_slice())
+                .ok_or_else(|| ApiError::internal("the stored answer is not readable"))?;
             return Ok(Changed {
                 replayed: true,
                 ..Changed::new(answer)
@@ -59,7 +86,7 @@ where
         .write::<_, StoreError, _>(move |tx| {
             let outcome = change(tx)?;
             match &outcome {
-                Ok(changed) => settle.complete(tx, &changed.answer.encode_to_vec())?,
+                Ok(changed) => settle.complete(tx, &encode(&changed.answer))?,
                 Err(error) if error.is_definite() => settle.refuse(tx, error)?,
                 Err(_) => settle.forget(tx)?,
             }

@@ -1,9 +1,12 @@
 //! Owns the services, one module each: what it serves, what it keeps, what runs beside its requests. `start` finds the
 //! one that a process is to be.
 
+pub mod accounting;
 pub mod api_gateway;
 pub mod checkout;
+pub mod etl;
 pub mod feature_flags;
+pub mod fraud_detection;
 pub mod inventory;
 pub mod keyed;
 pub mod message_bus;
@@ -12,6 +15,8 @@ pub mod order_management;
 pub mod payment;
 pub mod product_catalog;
 pub mod registry;
+pub mod reviews;
+pub mod search;
 pub mod shipping;
 pub mod shopping_cart;
 pub mod trace_probe;
@@ -27,8 +32,8 @@ use tonic::{Request, Response, Status};
 use tower_service::Service;
 
 use crate::catalog::{
-    BUS, CART, CATALOG, CHECKOUT, FLAGS, GATEWAY, INVENTORY, NOTIFICATION, ORDERS, PAYMENT,
-    REGISTRY, SHIPPING, USERS,
+    ACCOUNTING, BUS, CART, CATALOG, CHECKOUT, ETL, FLAGS, FRAUD, GATEWAY, INVENTORY, NOTIFICATION,
+    ORDERS, PAYMENT, REGISTRY, REVIEWS, SEARCH, SHIPPING, USERS,
 };
 use crate::error::ShopError;
 use crate::proto::health::health_check_response::ServingStatus;
@@ -58,7 +63,12 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         PAYMENT => payment::start(rt),
         REGISTRY => registry::start(rt),
         SHIPPING => shipping::start(rt),
+        ACCOUNTING => accounting::start(rt),
         CART => shopping_cart::start(rt),
+        ETL => etl::start(rt),
+        FRAUD => fraud_detection::start(rt),
+        REVIEWS => reviews::start(rt),
+        SEARCH => search::start(rt),
         FLAGS => feature_flags::start(rt),
         USERS => user_management::start(rt),
         other => Err(ShopError::Internal(format!(

@@ -9,15 +9,18 @@ use serde_json::json;
 use tonic::{Code, Request, Response, Status};
 
 use super::Served;
+use crate::call::{CallOptions, grpc};
+use crate::catalog::FRAUD;
 use crate::context;
 use crate::error::{ApiError, ShopError};
+use crate::flags;
 use crate::idempotency::{self, Begin, Ticket};
 use crate::ids::ulid;
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Event, Publisher, consumer, outbox};
-use crate::proto::payments as proto;
 use crate::proto::payments::payments_service_server::{PaymentsService, PaymentsServiceServer};
-use crate::resilience::timeouts;
+use crate::proto::{fraud, payments as proto};
+use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::store::{Store, StoreError, Tx};
 use crate::telemetry::{Attributes, Kind};
@@ -159,6 +162,34 @@ impl Payments {
             .unwrap_or_else(|_| Err(ApiError::internal("the payment was not finished")))
     }
 
+    /// Asks fraud-detection first; an order that somebody has to look at is not charged.
+    async fn without_suspicion(
+        &self,
+        request: &proto::PaymentRequest,
+        verdict: Verdict,
+    ) -> Result<Verdict, ApiError> {
+        let ask = fraud::ScoreRequest {
+            order_id: request.order_id.clone(),
+            user_id: request.user_id.clone(),
+            total_cents: request.amount_cents,
+            payment_method_id: request.payment_method_id.clone(),
+            ..fraud::ScoreRequest::default()
+        };
+        let options = CallOptions {
+            service: FRAUD,
+            timeout: timeouts::FRAUD,
+            retry: retry::Class::None,
+            key: None,
+        };
+        let score: fraud::Score =
+            grpc::unary(&self.rt, "fraud.v1.FraudService/ScoreOrder", options, ask).await?;
+        Ok(if score.verdict == "REVIEW" {
+            Verdict::Refused("FRAUD")
+        } else {
+            verdict
+        })
+    }
+
     /// Records the attempt, asks the processor, and settles both together.
     async fn charge(
         &self,
@@ -179,7 +210,11 @@ impl Payments {
                 record_attempt(tx, &attempt, &key, &trace_id, recorded)
             })
             .await?;
-        let verdict = match verdict(&method) {
+        let mut verdict = verdict(&method);
+        if flags::is_on(&self.rt, flags::FRAUD_SYNC) {
+            verdict = self.without_suspicion(&request, verdict).await?;
+        }
+        let verdict = match verdict {
             Verdict::Silent => {
                 tokio::time::sleep(timeouts::PROCESSOR).await;
                 let error = ApiError::new(

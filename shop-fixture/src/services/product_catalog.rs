@@ -4,20 +4,23 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use ::http::Method;
 use prost::Message;
 use rusqlite::Row;
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
 use super::{Served, trace_probe};
-use crate::call::{CallOptions, grpc};
-use crate::catalog::INVENTORY;
+use crate::call::http::HttpAsk;
+use crate::call::{CallOptions, grpc, http};
+use crate::catalog::{INVENTORY, SEARCH};
 use crate::context;
 use crate::error::{ApiError, ShopError};
 use crate::flags;
 use crate::idempotency::{self, Begin};
 use crate::messaging::publisher::Cause;
 use crate::messaging::{Event, Publisher, outbox};
+use crate::propagation::baggage::percent_encode;
 use crate::proto::inventory;
 use crate::proto::products as proto;
 use crate::proto::products::products_service_server::{ProductsService, ProductsServiceServer};
@@ -47,6 +50,7 @@ CREATE INDEX products_category ON products (category, product_id);
 const COLUMNS: &str = "product_id, name, description, price_cents, currency, category, sku, image_url, is_active, version";
 const MAX_LIST: i64 = 200;
 const AVAILABILITY_TIMEOUT: Duration = Duration::from_secs(2);
+const SEARCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 fn seed_sql() -> String {
     let quoted = |text: &str| format!("'{}'", text.replace('\'', "''"));
@@ -233,6 +237,51 @@ impl Products {
         Ok(proto::ProductList { products, next })
     }
 
+    /// Search says which; what they are and cost is the catalogue's own to tell.
+    async fn search(&self, request: proto::SearchRequest) -> Result<proto::ProductList, ApiError> {
+        let limit = if request.limit <= 0 {
+            20
+        } else {
+            request.limit.min(100)
+        };
+        let path = format!("/search?q={}&limit={limit}", percent_encode(&request.query));
+        let ask = HttpAsk {
+            method: Method::GET,
+            template: "/search",
+            path: &path,
+            body: None,
+        };
+        let options = CallOptions {
+            service: SEARCH,
+            timeout: SEARCH_TIMEOUT,
+            retry: retry::Class::None,
+            key: None,
+        };
+        let found = http::send(&self.rt, &ask, options).await?.body;
+        let ids: Vec<String> = found["results"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|row| row["product_id"].as_str().map(str::to_owned))
+            .collect();
+        let mut products = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| {
+                let mut products = Vec::new();
+                for id in &ids {
+                    products.extend(find(tx, id)?);
+                }
+                Ok(products)
+            })
+            .await?;
+        self.fill_stock(&mut products).await;
+        Ok(proto::ProductList {
+            products,
+            next: String::new(),
+        })
+    }
+
     async fn change(
         &self,
         product_id: String,
@@ -343,6 +392,13 @@ impl ProductsService for Products {
         answer(found.await)
     }
 
+    async fn search_products(
+        &self,
+        request: Request<proto::SearchRequest>,
+    ) -> Result<Response<proto::ProductList>, Status> {
+        answer(self.search(request.into_inner()).await)
+    }
+
     async fn list_products(
         &self,
         request: Request<proto::ListRequest>,
@@ -383,16 +439,19 @@ impl ProductsService for Products {
                      WHERE product_id = ?1",
                     (&before.product_id, &ask.name, &ask.description, &ask.category, tx.now_text()),
                 )?;
-                let changed: Vec<&str> = [
+                let changed: serde_json::Map<String, serde_json::Value> = [
                     ("name", &ask.name),
                     ("description", &ask.description),
                     ("category", &ask.category),
                 ]
                 .into_iter()
                 .filter(|(_, value)| !value.is_empty())
-                .map(|(field, _)| field)
+                .map(|(field, value)| (field.to_owned(), value.as_str().into()))
                 .collect();
-                let data = json!({ "product_id": before.product_id, "changed_fields": changed });
+                let fields: Vec<&String> = changed.keys().collect();
+                let data = json!({
+                    "product_id": before.product_id, "changed_fields": fields, "changed": changed,
+                });
                 Ok(Some(product_event(
                     "ProductUpdated",
                     &before.product_id,

@@ -24,7 +24,7 @@ use crate::proto::probe::probe_service_server::{ProbeService, ProbeServiceServer
 use crate::resilience::retry;
 use crate::runtime::Rt;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
-use crate::server::parse;
+use crate::server::{parse, parse_any};
 use crate::telemetry::Kind;
 
 /// The event that carries the calls over the bus.
@@ -75,7 +75,7 @@ pub fn entrance(rt: &Rt) -> Router {
             move |request| {
                 let waiting = Arc::clone(&told);
                 async move {
-                    let outcome: Value = parse(&request.body)?;
+                    let outcome: Value = parse_any(&request.body)?;
                     let found = lock(&waiting).remove(request.param("id"));
                     let Some(sender) = found else {
                         return Err(ApiError::not_found("PROBE_UNKNOWN", "nobody waits for it"));
@@ -93,7 +93,7 @@ fn lock(waiting: &Waiting) -> std::sync::MutexGuard<'_, HashMap<String, oneshot:
 }
 
 async fn take(rt: &Rt, waiting: &Waiting, request: &HttpRequest) -> Result<HttpReply, ApiError> {
-    let calls: Vec<Call> = parse(&request.body)?;
+    let calls: Vec<Call> = parse_any(&request.body)?;
     if calls.len() > MAX_CALLS {
         return Err(ApiError::invalid(format!(
             "at most {MAX_CALLS} calls are made at once"

@@ -58,6 +58,15 @@ impl Kv {
         .await
     }
 
+    /// The same as part of a transaction that does more.
+    pub fn count_in(&self, rt: &Rt, tx: &Tx<'_>, key: &str) -> Result<i64, StoreError> {
+        let counted = get(tx, self.collection, key)?.and_then(|text| text.parse().ok());
+        let count = counted.unwrap_or(0_i64) + 1;
+        let ttl = rt.clock.scaled(self.ttl).as_nanos() as u64;
+        put(tx, self.collection, key, &count.to_string(), ttl)?;
+        Ok(count)
+    }
+
     /// Replaces the value by what `change` makes of it; `None` deletes it. An error leaves it as it was.
     pub async fn update<R: Send + 'static>(
         &self,
@@ -72,18 +81,15 @@ impl Kv {
             .write::<_, Refused, _>(move |tx| {
                 let (value, answer) = change(get(tx, collection, &key)?).map_err(Refused)?;
                 match value {
-                    Some(value) => tx.execute(
-                        "INSERT kv",
-                        "INSERT INTO kv VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, key)
-                         DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
-                        (collection, &key, value, rfc3339(tx.now() + ttl)),
-                    )?,
-                    None => tx.execute(
-                        "DELETE kv",
-                        "DELETE FROM kv WHERE collection = ?1 AND key = ?2",
-                        (collection, &key),
-                    )?,
-                };
+                    Some(value) => put(tx, collection, &key, &value, ttl)?,
+                    None => {
+                        tx.execute(
+                            "DELETE kv",
+                            "DELETE FROM kv WHERE collection = ?1 AND key = ?2",
+                            (collection, &key),
+                        )?;
+                    }
+                }
                 Ok(answer)
             })
             .await
@@ -109,8 +115,18 @@ fn get(tx: &Tx<'_>, collection: &str, key: &str) -> Result<Option<String>, Store
     )
 }
 
+fn put(tx: &Tx<'_>, collection: &str, key: &str, value: &str, ttl: u64) -> Result<(), StoreError> {
+    tx.execute(
+        "INSERT kv",
+        "INSERT INTO kv VALUES (?1, ?2, ?3, ?4) ON CONFLICT (collection, key)
+         DO UPDATE SET value = excluded.value, expires_at = excluded.expires_at",
+        (collection, key, value, rfc3339(tx.now() + ttl)),
+    )?;
+    Ok(())
+}
+
 /// A `session_store_down` fault makes every value unreachable.
-fn reachable(rt: &Rt) -> Result<(), ApiError> {
+pub fn reachable(rt: &Rt) -> Result<(), ApiError> {
     if rt.faults.is_on("session_store_down") {
         return Err(ApiError::new(
             tonic::Code::Unavailable,

@@ -16,6 +16,9 @@ pub(crate) struct Ledgers {
     pub(crate) shipments: Vec<Value>,
     pub(crate) notifications: Vec<Value>,
     pub(crate) outbox: Vec<Value>,
+    pub(crate) accounting: Vec<Value>,
+    pub(crate) revenue: Vec<Value>,
+    pub(crate) jobs: Vec<Value>,
     pub(crate) sagas: Vec<Value>,
 }
 
@@ -48,6 +51,8 @@ pub(crate) fn check(ledgers: &Ledgers, moment: Moment) -> Vec<Value> {
     check_stock(ledgers, &mut found);
     check_sagas(ledgers, moment, &mut found);
     check_events(ledgers, moment, &mut found);
+    check_books(ledgers, moment, &mut found);
+    check_revenue(ledgers, moment, &mut found);
     found
 }
 
@@ -293,6 +298,110 @@ fn check_events(ledgers: &Ledgers, moment: Moment, found: &mut Vec<Value>) {
     }
 }
 
+/// Sales less refunds of each order, over the entries that `counts`.
+fn booked<'a>(entries: &'a [Value], counts: impl Fn(&Value) -> bool) -> BTreeMap<&'a str, i64> {
+    let mut sums = BTreeMap::new();
+    for entry in entries.iter().filter(|entry| counts(entry)) {
+        let amount = entry["amount_cents"].as_i64().unwrap_or(0);
+        let signed = match entry["kind"].as_str() {
+            Some("SALE") => amount,
+            Some("REFUND") => -amount,
+            _ => continue,
+        };
+        *sums
+            .entry(entry["order_id"].as_str().unwrap_or_default())
+            .or_default() += signed;
+    }
+    sums
+}
+
+/// I14; events that may be lost by design prove nothing about the books.
+fn check_books(ledgers: &Ledgers, moment: Moment, found: &mut Vec<Value>) {
+    if !moment.outbox {
+        return;
+    }
+    let books = booked(&ledgers.accounting, |_| true);
+    let mut paid: BTreeMap<&str, (i64, bool)> = BTreeMap::new();
+    for row in &ledgers.payments {
+        let cents = |field: &str| row[field].as_i64().unwrap_or(0);
+        let (paid, settled) = paid
+            .entry(row["order_id"].as_str().unwrap_or_default())
+            .or_insert((0, true));
+        if matches!(
+            row["status"].as_str(),
+            Some("COMPLETED" | "REFUNDING" | "REFUNDED" | "REFUND_FAILED")
+        ) {
+            *paid += cents("amount_cents") - cents("refund_cents");
+        }
+        *settled &= moment.is_older(&row["updated_at"], 60.0);
+    }
+    for entry in &ledgers.accounting {
+        let order = entry["order_id"].as_str().unwrap_or_default();
+        let late = entry["kind"] != "FARE" && moment.is_older(&entry["at"], 60.0);
+        paid.entry(order).or_insert((0, late));
+    }
+    for (order, (paid, settled)) in paid {
+        let booked = books.get(order).copied().unwrap_or(0);
+        if settled && booked != paid {
+            violation(
+                found,
+                "I14",
+                format!("order {order} was paid {paid} cents, {booked} are booked"),
+                &Value::Null,
+            );
+        }
+    }
+}
+
+/// I15; the view tells up to which entry of the books it reaches, which is what "as of that instant" means.
+fn check_revenue(ledgers: &Ledgers, moment: Moment, found: &mut Vec<Value>) {
+    let Some(job) = ledgers
+        .jobs
+        .iter()
+        .find(|job| job["name"] == "order_revenue")
+    else {
+        return;
+    };
+    let since = if job["as_of"].is_null() {
+        &job["created_at"]
+    } else {
+        &job["as_of"]
+    };
+    if moment.is_older(since, 180.0) {
+        violation(
+            found,
+            "I15",
+            "the revenue view is older than three periods of its job".to_owned(),
+            job,
+        );
+    }
+    let last = job["last_seq"].as_i64().unwrap_or(0);
+    let mut books = booked(&ledgers.accounting, |entry| {
+        entry["seq"].as_i64().is_some_and(|seq| seq <= last)
+    });
+    for row in &ledgers.revenue {
+        let order = row["order_id"].as_str().unwrap_or_default();
+        let net = row["net_cents"].as_i64().unwrap_or(0);
+        let booked = books.remove(order).unwrap_or(0);
+        if net != booked {
+            violation(
+                found,
+                "I15",
+                format!("the view has {net} cents for order {order}, the books {booked}"),
+                row,
+            );
+        }
+    }
+    for (order, booked) in books.into_iter().filter(|(_, booked)| *booked != 0) {
+        violation(
+            found,
+            "I15",
+            format!("the view misses order {order} with {booked} cents"),
+            &Value::Null,
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -311,6 +420,7 @@ mod tests {
             })],
             payments: vec![json!({
                 "order_id": "o", "status": "COMPLETED", "amount_cents": 100, "refund_cents": 0, "idempotency_key": "k",
+                "updated_at": LONG_AGO,
             })],
             stock: vec![json!({
                 "product_id": "p", "stock_quantity": 9, "reserved_quantity": 0, "initial_quantity": 10, "adjustments": 0,
@@ -322,6 +432,14 @@ mod tests {
             notifications: vec![json!({ "event_id": "e" })],
             outbox: vec![
                 json!({ "event_id": "e", "created_at": LONG_AGO, "published_at": LONG_AGO }),
+            ],
+            accounting: vec![
+                json!({ "seq": 1, "order_id": "o", "kind": "SALE", "amount_cents": 130, "at": LONG_AGO }),
+                json!({ "seq": 2, "order_id": "o", "kind": "REFUND", "amount_cents": 30, "at": LONG_AGO }),
+            ],
+            revenue: vec![json!({ "order_id": "o", "net_cents": 130 })],
+            jobs: vec![
+                json!({ "name": "order_revenue", "as_of": crate::clock::rfc3339(MOMENT.now), "last_seq": 1 }),
             ],
             sagas: vec![json!({
                 "saga_id": "s", "order_id": "o", "status": "completed", "steps": [{ "status": "completed" }],
@@ -349,10 +467,10 @@ mod tests {
 
     #[test]
     fn each_invariant_sees_its_violation() {
-        assert_eq!(broken(|all| all.payments.clear()), ["I1"]);
+        assert_eq!(broken(|all| all.payments.clear()), ["I1", "I14"]);
         assert_eq!(
             broken(|all| all.payments[0]["amount_cents"] = 99.into()),
-            ["I1"]
+            ["I1", "I14"]
         );
         assert_eq!(
             broken(|all| all.reservations[0]["status"] = "HELD".into()),
@@ -380,13 +498,30 @@ mod tests {
                 let twice = all.payments[0].clone();
                 all.payments.push(twice);
             }),
-            ["I1", "I12", "I4"]
+            ["I1", "I12", "I14", "I4"]
         );
         let fail = |all: &mut Ledgers, reason: &str| {
             all.orders[0]["status"] = "FAILED".into();
             all.orders[0]["failure_reason"] = reason.into();
             all.sagas.clear();
         };
+        assert_eq!(
+            broken(|all| {
+                all.accounting.pop();
+            }),
+            ["I14"]
+        );
+        assert_eq!(
+            broken(|all| {
+                all.revenue[0]["net_cents"] = 100.into();
+            }),
+            ["I15"]
+        );
+        assert_eq!(broken(|all| all.revenue.clear()), ["I15"]);
+        assert_eq!(
+            broken(|all| all.jobs[0]["as_of"] = LONG_AGO.into()),
+            ["I15"]
+        );
         assert_eq!(broken(|all| fail(all, "PAYMENT_ERROR")), ["I2", "I8"]);
         assert_eq!(broken(|all| fail(all, "OUT_OF_STOCK")), ["I3", "I8"]);
         assert_eq!(

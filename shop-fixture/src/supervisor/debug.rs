@@ -9,7 +9,10 @@ use tonic::Code;
 
 use super::process::Managed;
 use super::{Supervisor, check};
-use crate::catalog::{BUS, CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING};
+use crate::catalog::{
+    ACCOUNTING, BUS, CART, CATALOG, ETL, FLAGS, FRAUD, INVENTORY, NOTIFICATION, ORDERS, PAYMENT,
+    REVIEWS, SEARCH, SHIPPING, USERS,
+};
 use crate::error::ApiError;
 use crate::server::http::{HttpReply, HttpRequest};
 use crate::telemetry::metrics::quantile_bound;
@@ -27,11 +30,44 @@ const LEDGERS: &[(&str, &[&str])] = &[
     ("reservations", &[INVENTORY]),
     ("shipments", &[SHIPPING]),
     ("notifications", &[NOTIFICATION]),
-    ("outbox", &[CATALOG, INVENTORY, ORDERS, PAYMENT, SHIPPING]),
-    ("inbox", &[INVENTORY, NOTIFICATION, PAYMENT, SHIPPING]),
+    ("accounting", &[ACCOUNTING]),
+    ("revenue", &[ETL]),
+    ("jobs", &[ETL]),
+    ("scores", &[FRAUD]),
+    ("reviews", &[REVIEWS]),
+    ("review_requests", &[REVIEWS]),
+    ("flags", &[FLAGS]),
+    (
+        "outbox",
+        &[CATALOG, FRAUD, INVENTORY, ORDERS, PAYMENT, SHIPPING],
+    ),
+    (
+        "inbox",
+        &[
+            ACCOUNTING,
+            CART,
+            ETL,
+            FRAUD,
+            INVENTORY,
+            NOTIFICATION,
+            PAYMENT,
+            REVIEWS,
+            SEARCH,
+            SHIPPING,
+        ],
+    ),
     (
         "idempotency",
-        &[CATALOG, INVENTORY, NOTIFICATION, ORDERS, PAYMENT, SHIPPING],
+        &[
+            CATALOG,
+            INVENTORY,
+            NOTIFICATION,
+            ORDERS,
+            PAYMENT,
+            REVIEWS,
+            SHIPPING,
+            USERS,
+        ],
     ),
     ("dlq", &[BUS]),
 ];
@@ -401,6 +437,9 @@ pub(super) async fn check_ledgers(supervisor: Arc<Supervisor>, request: HttpRequ
         shipments: rows("shipments").await?,
         notifications: rows("notifications").await?,
         outbox: rows("outbox").await?,
+        accounting: rows("accounting").await?,
+        revenue: rows("revenue").await?,
+        jobs: rows("jobs").await?,
         sagas,
     };
     let moment = check::Moment {

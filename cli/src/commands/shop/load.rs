@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use shop_fixture::config::PortsFile;
 use shop_fixture::config::ShopConfig;
-use shop_fixture::load::{self, HeaderForm, LoadOptions, LoadReport, Mix, Pattern};
+use shop_fixture::load::{self, HeaderForm, Journey, LoadOptions, LoadReport, Mix, Pattern};
 use tokio::sync::watch;
 
 use super::{RunDirArgs, duration, runtime};
@@ -26,6 +26,9 @@ pub struct LoadArgs {
     /// What customers do: checkout (one request each), shoppers, admin.
     #[arg(long, value_name = "MIX", default_value = "checkout")]
     mix: Mix,
+    /// One kind of journey alone: browse, search, cart, checkout, track, account, review, admin, ride.
+    #[arg(long, value_name = "JOURNEY", conflicts_with = "mix")]
+    journey: Option<Journey>,
     /// How the rate changes: steady, diurnal, spike, ramp.
     #[arg(long, value_name = "PATTERN", default_value = "steady")]
     pattern: Pattern,
@@ -61,7 +64,7 @@ pub(super) fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError
         behaviour: args.behavior.clone(),
         other_client: args.other_client,
         run_id: config.run_id,
-        mix: args.mix,
+        mix: args.journey.map_or(args.mix, Mix::Only),
         pattern: args.pattern,
         time_scale: config.time_scale,
     };

@@ -4,6 +4,7 @@ pub mod edge;
 mod passed_on;
 mod people;
 pub mod ratelimit;
+mod rides;
 pub mod routes;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let router = routes::router(rt)
         .merge(people::router(rt))
         .merge(passed_on::router(rt))
+        .merge(rides::router(rt))
         .merge(trace_probe::entrance(rt))
         .merge(admin::health(rt))
         .with_edge(edge);

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::routes::{DEFAULT_USER, keyed_options};
 use crate::call::CallOptions;
 use crate::call::http::{HttpAsk, send};
-use crate::catalog::CART;
+use crate::catalog::{CART, REVIEWS, SEARCH};
 use crate::error::ApiError;
 use crate::propagation::baggage::percent_encode;
 use crate::resilience::retry;
@@ -79,6 +79,33 @@ const ROUTES: &[Passed] = &[
         5,
         retry::Class::None,
     ),
+    passed(
+        Method::GET,
+        "/api/v1/search",
+        SEARCH,
+        "/search",
+        &["q", "brand", "category", "price_min", "price_max", "limit"],
+        5,
+        retry::Class::Read,
+    ),
+    passed(
+        Method::GET,
+        "/api/v1/reviews",
+        REVIEWS,
+        "/reviews",
+        &["product_id", "limit"],
+        5,
+        retry::Class::Read,
+    ),
+    passed(
+        Method::POST,
+        "/api/v1/reviews",
+        REVIEWS,
+        "/reviews",
+        &[],
+        5,
+        retry::Class::WriteKeyed,
+    ),
 ];
 
 pub(super) fn router(rt: &Rt) -> Router {
@@ -118,9 +145,10 @@ async fn pass_on(rt: &Rt, route: &Passed, request: &HttpRequest) -> Result<HttpR
         }
     }
     let options = match route.retry {
-        retry::Class::WriteKeyed => {
-            keyed_options(route.service, request.header("idempotency-key"))?
-        }
+        retry::Class::WriteKeyed => CallOptions {
+            timeout: Duration::from_secs(route.timeout_s),
+            ..keyed_options(route.service, request.header("idempotency-key"))?
+        },
         retry => CallOptions {
             service: route.service,
             timeout: Duration::from_secs(route.timeout_s),

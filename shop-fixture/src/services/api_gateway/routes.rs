@@ -47,6 +47,17 @@ pub fn router(rt: &Rt) -> Router {
     route!(GET "/api/v1/catalog/{id}" get_product);
     route!(PUT "/api/v1/products/{id}" update_product);
     route!(PUT "/api/v1/products/{id}/price" update_price);
+    // Older names, answered without the envelope.
+    route!(GET "/products/{id}" get_product);
+    route!(GET "/api/products/{id}" get_product);
+    route!(POST "/orders" create_capstone_order);
+    route!(POST "/api/orders" create_capstone_order);
+    route!(GET "/orders" list_orders);
+    route!(GET "/api/orders" list_orders);
+    route!(GET "/orders/{id}" get_order);
+    route!(GET "/api/orders/{id}" get_order);
+    route!(GET "/orders/{id}/status" order_status);
+    route!(GET "/api/orders/{id}/status" order_status);
     if rt.config.demo_get {
         route!(GET "/api/v1/checkout" demo_checkout);
     }
@@ -127,6 +138,15 @@ struct NewItem {
 }
 
 async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    order_by(rt, request, request.query("saga").unwrap_or_default()).await
+}
+
+/// The older name of the route runs the older model.
+async fn create_capstone_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
+    order_by(rt, request, "capstone").await
+}
+
+async fn order_by(rt: &Rt, request: &HttpRequest, model: &str) -> Result<HttpReply, ApiError> {
     let body: NewOrder = parse(&request.body)?;
     let user = body
         .user_id
@@ -152,7 +172,7 @@ async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiEr
             .payment_method_id
             .unwrap_or_else(|| "card-456".to_owned()),
         shipping_address: body.shipping_address.map(Address::into_proto),
-        model: request.query("saga").unwrap_or_default().to_owned(),
+        model: model.to_owned(),
         respond_async: wants_async(request),
     };
     let key = context::current().shared.idempotency_key.clone();
@@ -261,6 +281,7 @@ async fn list_orders(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiErr
     let ask = orders::ListOrdersRequest {
         user_id: user.to_owned(),
         limit,
+        ..orders::ListOrdersRequest::default()
     };
     let answer: orders::ListOrdersReply = grpc::unary(
         rt,

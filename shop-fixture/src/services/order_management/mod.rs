@@ -373,7 +373,13 @@ impl OrdersService for Orders {
         let rows = async {
             self.rt
                 .store()?
-                .read::<_, StoreError, _>(move |tx| orders::list(tx, &request.user_id, limit))
+                .read::<_, StoreError, _>(move |tx| {
+                    if request.updated_since.is_empty() {
+                        orders::list(tx, &request.user_id, limit)
+                    } else {
+                        orders::changed_since(tx, &request.updated_since, limit)
+                    }
+                })
                 .await
                 .map_err(ApiError::from)
         };

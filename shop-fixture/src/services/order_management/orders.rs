@@ -31,6 +31,7 @@ CREATE TABLE orders (
     updated_at TEXT NOT NULL
 );
 CREATE INDEX orders_user ON orders (user_id, created_at);
+CREATE INDEX orders_updated ON orders (updated_at);
 CREATE TABLE order_history (
     order_id TEXT NOT NULL,
     from_status TEXT,
@@ -303,6 +304,17 @@ pub fn list(tx: &Tx<'_>, user_id: &str, limit: i64) -> Result<Vec<Order>, StoreE
         "SELECT {COLUMNS} FROM orders WHERE user_id = ?1 ORDER BY created_at DESC LIMIT ?2"
     );
     tx.all("SELECT orders", &sql, (user_id, limit), read)?
+        .into_iter()
+        .map(with_items)
+        .collect()
+}
+
+/// Orders of whomever that changed since a time, the oldest change first.
+pub fn changed_since(tx: &Tx<'_>, since: &str, limit: i64) -> Result<Vec<Order>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM orders WHERE updated_at >= ?1 ORDER BY updated_at, order_id LIMIT ?2"
+    );
+    tx.all("SELECT orders", &sql, (since, limit), read)?
         .into_iter()
         .map(with_items)
         .collect()
