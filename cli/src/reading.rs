@@ -10,6 +10,11 @@ use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::output::Console;
 
+/// How many threads a diagnosis may use.
+pub fn threads() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// A case being read, and the part of its time that is asked for.
 pub struct Reading {
     pub case: Case,

@@ -3,8 +3,10 @@
 //! This is the only place where analyzers read a case. Everything after it is a function of what stands here. What is
 //! kept of signals stands in domains, one file each; they are listed once, below.
 
+mod bounds;
 pub mod calls;
 mod domain;
+mod gather;
 pub mod instances;
 pub mod need;
 pub mod notices;
@@ -19,11 +21,10 @@ pub mod traffic;
 pub mod vitals;
 
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 
 use case::model::{LogRecord, MetricPoint, Span, SpanKind};
 use case::signal::{JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistrySnapshot};
-use case::{Case, CaseError, Nanos, SpanTable, Window};
+use case::{Nanos, SpanTable, Window};
 
 pub use domain::{Basis, Domain, Intake, Who};
 pub use need::Need;
@@ -49,18 +50,21 @@ macro_rules! domains {
 
         impl Evidence {
             fn take_journal(&mut self, record: &JournalRecord) {
+                let record = &*bounds::journal(record);
                 self.counts.journal += 1;
                 let who = Who::default();
                 $(self.$field.take_journal(record, &mut Intake { basis: &self.basis, names: &mut self.names, who: &who });)*
             }
 
             fn take_ledger(&mut self, row: &LedgerRow) {
+                let row = &*bounds::ledger(row);
                 self.counts.ledger += 1;
                 let who = Who::default();
                 $(self.$field.take_ledger(row, &mut Intake { basis: &self.basis, names: &mut self.names, who: &who });)*
             }
 
             fn take_span(&mut self, span: &Span) {
+                let span = &*bounds::span(span);
                 self.counts.spans += 1;
                 self.counts.client_spans += u64::from(span.kind == SpanKind::Client);
                 let who = self.senders.of(&span.origin.resource, &mut self.names);
@@ -68,12 +72,14 @@ macro_rules! domains {
             }
 
             fn take_log(&mut self, log: &LogRecord) {
+                let log = &*bounds::log(log);
                 self.counts.logs += 1;
                 let who = self.senders.of(&log.origin.resource, &mut self.names);
                 $(self.$field.take_log(log, &mut Intake { basis: &self.basis, names: &mut self.names, who });)*
             }
 
             fn take_metric(&mut self, point: &MetricPoint) {
+                let point = &*bounds::metric(point);
                 self.counts.metrics += 1;
                 let who = self.senders.of(&point.origin.resource, &mut self.names);
                 $(self.$field.take_metric(point, &mut Intake { basis: &self.basis, names: &mut self.names, who });)*
@@ -141,10 +147,12 @@ impl Evidence {
 
     fn on(
         window: Window,
-        events: Vec<RegistryEvent>,
-        snapshots: Vec<RegistrySnapshot>,
+        mut events: Vec<RegistryEvent>,
+        mut snapshots: Vec<RegistrySnapshot>,
         mut probes: Vec<ProbeResult>,
     ) -> Evidence {
+        bounds::registry(&mut events, &mut snapshots, &mut probes);
+        let window = bounds::window(window);
         probes.sort_by(|a, b| {
             (a.at, &a.address, &a.check, &a.instance).cmp(&(
                 b.at,
@@ -161,48 +169,6 @@ impl Evidence {
             },
             ..Evidence::default()
         }
-    }
-
-    /// Gathers the evidence of a window. What is after the window's end is as good as unknown.
-    pub fn gather(case: &Case, window: Window) -> Result<Evidence, CaseError> {
-        let known = case.window()?.unwrap_or_default();
-        let from = window.from.max(known.from);
-        let window = Window {
-            from,
-            until: window.until.min(known.until).max(from),
-        };
-        let up_to_end = Window {
-            from: Nanos(0),
-            until: window.until,
-        };
-        let mut evidence = Evidence::on(
-            window,
-            case.registry_events(up_to_end)?,
-            case.registry_snapshots(up_to_end)?,
-            case.probes(window)?,
-        );
-        // A saga that began before the window may be stuck in it.
-        for record in case.journal(up_to_end)? {
-            evidence.take_journal(&record);
-        }
-        for row in case.ledger(up_to_end)? {
-            evidence.take_ledger(&row);
-        }
-        evidence.table = case.skeleton(window)?;
-        case.spans(window, &mut |span| {
-            evidence.take_span(&span);
-            ControlFlow::Continue(())
-        })?;
-        case.logs(window, &mut |log| {
-            evidence.take_log(&log);
-            ControlFlow::Continue(())
-        })?;
-        case.metrics(window, &mut |point| {
-            evidence.take_metric(&point);
-            ControlFlow::Continue(())
-        })?;
-        evidence.settle();
-        Ok(evidence)
     }
 
     /// Evidence from signals that are already in memory.

@@ -22,6 +22,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
 use crate::paths;
+use crate::reading::threads;
 use crate::render::report::{self, Shown, object};
 use crate::staging::{Staged, Staging};
 use crate::tui;
@@ -95,7 +96,7 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
         return Ok(exit::CLEAN);
     }
     let case = Case::open(&path)?;
-    let evidence = Evidence::gather(&case, Window::ALL)?;
+    let evidence = Evidence::gather_on(&case, Window::ALL, threads())?;
     let report = engine::diagnose(&evidence, &rules::ALL);
     let shown = Shown::whole(&report);
     match args.format {

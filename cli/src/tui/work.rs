@@ -14,7 +14,7 @@ use super::state::{Head, Loaded};
 use crate::commands::trace::logs_of;
 use crate::commands::traces::{TraceSummary, newest_traces};
 use crate::error::CliError;
-use crate::reading::Reading;
+use crate::reading::{Reading, threads};
 use crate::render::waterfall::Waterfall;
 
 /// Traces a list holds; older ones are counted.
@@ -96,7 +96,7 @@ impl Desk {
             until: case::Nanos(0),
         });
         let count = |signal| info.items.get(&signal).copied().unwrap_or(0);
-        let evidence = Evidence::gather(case, Window::ALL)?;
+        let evidence = Evidence::gather_on(case, Window::ALL, threads())?;
         Ok(Answer::Overview {
             head: Head {
                 live: info.state == CaseState::Live,

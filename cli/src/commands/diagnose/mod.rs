@@ -12,8 +12,8 @@ use clap::{Args, ValueEnum};
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
-use crate::output::Console;
-use crate::reading::Reading;
+use crate::output::{Console, Line};
+use crate::reading::{Reading, threads};
 use crate::render::report::{self, Shown, github, junit, markdown, object, sarif};
 
 pub use choice::rule;
@@ -123,7 +123,7 @@ pub fn run(args: &DiagnoseArgs, console: &mut Console) -> Result<u8, CliError> {
     let reading = Reading::open(&args.case, &args.window, console)?;
     let focus = args.focus.resolve(&reading)?;
     let diagnosed = |window: Window| -> Result<Report, CliError> {
-        let evidence = Evidence::gather(&reading.case, window)?;
+        let evidence = Evidence::gather_on(&reading.case, window, threads())?;
         Ok(engine::diagnose(&evidence, &chosen))
     };
     if let Some(window) = args.known.baseline(reading.now)? {
@@ -187,5 +187,7 @@ fn print(
         ReportFormat::Junit => junit::lines(shown, verdict.least()),
         ReportFormat::Github => github::lines(shown),
     };
-    lines.iter().try_for_each(|line| console.text(line))
+    lines
+        .iter()
+        .try_for_each(|line| console.line(&Line::plain(line)))
 }

@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::plan::{Plan, Told, read_json, write_json};
 use crate::error::CliError;
+use crate::reading::threads;
 
 /// What starting and stopping a shop may take beside the time it is watched.
 const AROUND: Duration = Duration::from_secs(240);
@@ -188,7 +189,7 @@ fn judge(plan: &Plan, incident: &Incident, told: &Told, trial: &mut Trial) -> Re
             from: Nanos(0),
             until: Nanos(until),
         };
-        let evidence = Evidence::gather(&case, window)?;
+        let evidence = Evidence::gather_on(&case, window, threads())?;
         Ok((
             engine::diagnose(&evidence, &rules::ALL),
             evidence.counts.spans,

@@ -167,7 +167,7 @@ fn finding_lines(finding: &Finding, shown: &Shown<'_>, width: usize) -> Vec<Line
         .map_or_else(|| clock(shown.report.window.until), clock);
     let mut head = Line::new().with(
         tone(finding.severity),
-        format!("  {:<7}", finding.severity.name()),
+        format!("  {:<8}", finding.severity.name()),
     );
     head.push(Tone::Strong, finding.rule);
     head.push(

@@ -117,7 +117,7 @@ fn a_report_reads_from_the_verdict_down() {
         [
             "✗ payment left and is still called.",
             "",
-            "  error  registry/cached-after-removal  likely  00:01:00 – 01:00:00",
+            "  error   registry/cached-after-removal  likely  00:01:00 – 01:00:00",
             "         about   payment-2\\x1b[2J (departed), orders-vm-34693-64fa…",
             "                 (caller)",
             "         cause   the cache outlives the registry's time limit",
