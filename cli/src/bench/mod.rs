@@ -1,6 +1,7 @@
 //! What Casefile promises about speed, measured: whole processes under real load, each figure beside a reference taken
 //! in the same run. Ratios hold when the machine's speed drifts; absolute figures are for the reader.
 
+pub mod analyze;
 pub mod client;
 pub mod ingest;
 pub mod load;

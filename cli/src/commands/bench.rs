@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::bench::client::Encoding;
-use crate::bench::{Figure, ingest, load, query, reference};
+use crate::bench::{Figure, analyze, ingest, load, query, reference};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
@@ -18,6 +18,8 @@ pub enum BenchCommand {
     Load(CaseSize),
     /// One trace by id from a case nobody has read yet, beside reading every span.
     Query(QueryArgs),
+    /// Shaping every trace, and exact quantiles by service, over rows that are in memory.
+    Analyze(CaseSize),
     /// The receiver that the others are measured against.
     #[command(hide = true)]
     Reference {
@@ -109,6 +111,11 @@ pub fn run(command: &BenchCommand, console: &mut Console) -> Result<u8, CliError
             let case = folder.join(format!("{}.case", args.spans));
             load::prepare(&case, args.spans)?;
             print(&load::run(&case, args.rounds)?, &args.place, console)
+        })?,
+        BenchCommand::Analyze(args) => within(&args.place, |folder| {
+            let case = folder.join(format!("{}.case", args.spans));
+            load::prepare(&case, args.spans)?;
+            print(&analyze::run(&case, args.rounds)?, &args.place, console)
         })?,
         BenchCommand::Query(args) => within(&args.place, |folder| {
             let case = folder.join(format!("{}.case", args.spans));

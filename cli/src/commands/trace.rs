@@ -1,7 +1,9 @@
-//! `casefile trace ID`: one trace as a waterfall, with its logs.
+//! `casefile trace ID`: one trace as a waterfall, with its logs, its gaps, what it waited for and what it is linked to.
 
 use std::ops::ControlFlow;
 
+use analyzers::gaps::Gap;
+use analyzers::skew::{Clocks, Corrected};
 use case::model::{LogRecord, Span};
 use case::{Case, TraceId, Window};
 use clap::Args;
@@ -14,7 +16,9 @@ use crate::exit;
 use crate::output::rows::{LogRow, SpanRow};
 use crate::output::{Console, Format};
 use crate::reading::Reading;
+use crate::render::trace::{self, Around};
 use crate::render::waterfall::Waterfall;
+use crate::views;
 
 /// Logs around a trace may be a little earlier or later than its spans.
 const LOG_MARGIN: u64 = 60_000_000_000;
@@ -26,8 +30,27 @@ pub struct TraceArgs {
     id: String,
     #[command(flatten)]
     case: CaseArgs,
+    /// Draw times as they would read on one clock, and say whose clock is off.
+    #[arg(long)]
+    skew: bool,
+    /// Where logs stand: under the whole trace, beneath their spans, or nowhere.
+    #[arg(long, value_enum, value_name = "WHERE", default_value = "trace")]
+    logs: LogPlace,
+    /// List the critical path stretch by stretch.
+    #[arg(long)]
+    critical: bool,
+    /// Name the traces this one is linked to, by messages, outboxes and recoveries, and those linked to them.
+    #[arg(long)]
+    follow: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum LogPlace {
+    Trace,
+    Span,
+    None,
 }
 
 pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
@@ -40,21 +63,57 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
                 .hint("`casefile traces` lists what there is"),
         );
     }
-    let logs = logs_of(&reading.case, id, &spans)?;
+    let logs = match args.logs {
+        LogPlace::None => Vec::new(),
+        _ => logs_of(&reading.case, id, &spans)?,
+    };
+    let asked = views::AroundTrace {
+        clocks: args.skew,
+        links: args.follow,
+    };
+    let known = views::around_trace(&reading, &spans, asked)?;
     match args.format {
         Format::Text => {
-            let width = console.drawing_width();
-            let lines = Waterfall::new(spans).lines(&logs, width);
+            let around = Around {
+                gaps: known.gaps,
+                settled: Some(known.settled),
+                clocks: known.clocks,
+                linked: known.linked,
+                logs_by_span: args.logs == LogPlace::Span,
+                whole_path: args.critical,
+            };
+            let spans = match &around.clocks {
+                Some(clocks) => on_one_clock(spans, clocks),
+                None => spans,
+            };
+            let lines = trace::lines(
+                &Waterfall::new(spans),
+                &logs,
+                &around,
+                console.drawing_width(),
+            );
             console.lines(&lines)?;
         }
         Format::Json => console.json(&TraceObject {
             id,
             waterfall: &Waterfall::new(spans),
             logs: &logs,
+            known: &known,
         })?,
     }
     reading.tell_damage(console);
     Ok(exit::CLEAN)
+}
+
+/// Spans with the times they would have on the common clock.
+fn on_one_clock(mut spans: Vec<Span>, clocks: &Clocks) -> Vec<Span> {
+    for span in &mut spans {
+        if let Some(corrected) = clocks.corrected(span) {
+            span.start = corrected.start;
+            span.end = corrected.end;
+        }
+    }
+    spans
 }
 
 /// The trace meant by a whole id or the beginning of one.
@@ -115,6 +174,7 @@ struct TraceObject<'a> {
     id: TraceId,
     waterfall: &'a Waterfall,
     logs: &'a [LogRecord],
+    known: &'a views::KnownAround,
 }
 
 /// A span with its place in the trace.
@@ -123,8 +183,33 @@ struct PlacedSpan<'a> {
     depth: usize,
     self_nano: u64,
     critical_nano: u64,
+    /// Its times on the common clock, where that was asked for and something is known of its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    corrected: Option<Corrected>,
     #[serde(flatten)]
     span: SpanRow<'a>,
+}
+
+/// A gap with the id of the span that gives it away.
+#[derive(Serialize)]
+struct GapOfSpan<'a> {
+    span_id: case::SpanId,
+    #[serde(flatten)]
+    gap: &'a Gap,
+}
+
+impl TraceObject<'_> {
+    fn gaps(&self) -> Vec<GapOfSpan<'_>> {
+        let of = |gap: &'_ Gap| self.waterfall.span(gap.span).span_id;
+        self.known
+            .gaps
+            .iter()
+            .map(|gap| GapOfSpan {
+                span_id: of(gap),
+                gap,
+            })
+            .collect()
+    }
 }
 
 impl Serialize for TraceObject<'_> {
@@ -137,6 +222,11 @@ impl Serialize for TraceObject<'_> {
                 depth: placed.depth,
                 self_nano: self.waterfall.self_time(placed.span),
                 critical_nano: self.waterfall.critical_time(placed.span),
+                corrected: self
+                    .known
+                    .clocks
+                    .as_ref()
+                    .and_then(|clocks| clocks.corrected(self.waterfall.span(placed.span))),
                 span: SpanRow(self.waterfall.span(placed.span)),
             })
             .collect();
@@ -154,6 +244,14 @@ impl Serialize for TraceObject<'_> {
             .map(|line| line.text())
             .collect();
         map.serialize_entry("defects", &defects)?;
+        map.serialize_entry("settled", &self.known.settled)?;
+        map.serialize_entry("gaps", &self.gaps())?;
+        if let Some(clocks) = &self.known.clocks {
+            map.serialize_entry("clocks", &clocks.clocks)?;
+        }
+        if let Some(links) = &self.known.links {
+            map.serialize_entry("links", links)?;
+        }
         map.end()
     }
 }

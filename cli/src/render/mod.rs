@@ -6,4 +6,5 @@ pub mod report;
 pub mod roster;
 pub mod saga;
 pub mod spark;
+pub mod trace;
 pub mod waterfall;

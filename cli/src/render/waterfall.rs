@@ -123,6 +123,16 @@ impl Waterfall {
             .sum()
     }
 
+    /// The span's own stretches of the critical path.
+    pub fn critical_path_of(&self, span: usize) -> impl Iterator<Item = Segment> {
+        self.critical[span].iter().copied()
+    }
+
+    /// When the trace begins.
+    pub fn from(&self) -> Nanos {
+        self.from
+    }
+
     pub fn duration(&self) -> u64 {
         self.until.0 - self.from.0
     }

@@ -1,6 +1,8 @@
 //! What the views show, read from a case: the service map, the registry beside reality, sagas and orders. The command
 //! line and the workbench ask here; what things mean is worked out in `analyzers`.
 
+mod around;
+
 use std::collections::HashSet;
 use std::ops::ControlFlow;
 
@@ -11,6 +13,8 @@ use analyzers::roster::{self, Roster};
 use analyzers::saga::{self, Sagas};
 use case::filter::{Brief, SpanFilter};
 use case::{Case, Nanos, TraceId, Window};
+
+pub use around::{AroundTrace, KnownAround, around_trace};
 
 use crate::error::CliError;
 
