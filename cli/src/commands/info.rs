@@ -1,5 +1,7 @@
 //! `casefile info`: what a case holds.
 
+use analyzers::correlate::Correlation;
+use case::Window;
 use case::reader::CaseState;
 use case::time::human_duration;
 use clap::Args;
@@ -10,11 +12,15 @@ use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format, Line, Tone, bytes, count, thousands};
 use crate::reading::Reading;
+use crate::views;
 
 #[derive(Debug, Args)]
 pub struct InfoArgs {
     #[command(flatten)]
     case: CaseArgs,
+    /// Count which signals belong together (logs with spans, journals with traces …), and why the others do not.
+    #[arg(long)]
+    correlation: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -25,16 +31,23 @@ struct InfoObject {
     info: case::CaseInfo,
     window: Option<case::Window>,
     damage: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation: Option<Correlation>,
 }
 
 pub fn run(args: &InfoArgs, console: &mut Console) -> Result<u8, CliError> {
     let reading = Reading::open(&args.case, &WindowArgs::default(), console)?;
     let info = reading.case.info()?;
     let window = reading.case.window()?;
+    let correlation = match args.correlation {
+        true => Some(views::correlation(&reading.case, Window::ALL)?),
+        false => None,
+    };
     if args.format == Format::Json {
         console.json(&InfoObject {
             info,
             window,
+            correlation,
             damage: reading.case.damage(),
         })?;
         return Ok(exit::CLEAN);
@@ -107,6 +120,37 @@ pub fn run(args: &InfoArgs, console: &mut Console) -> Result<u8, CliError> {
     if let Some(seal) = info.seal {
         row("seal", seal)?;
     }
+    if let Some(correlation) = &correlation {
+        tell_correlation(correlation, console)?;
+    }
     reading.tell_damage(console);
     Ok(exit::CLEAN)
+}
+
+/// What was brought together and how, and what was not and why.
+fn tell_correlation(correlation: &Correlation, console: &mut Console) -> Result<(), CliError> {
+    for (what, tally) in [
+        ("logs", &correlation.logs),
+        ("metrics", &correlation.metrics),
+        ("exemplars", &correlation.exemplars),
+        ("journal", &correlation.journal),
+        ("ledger", &correlation.ledger),
+        ("registry events", &correlation.registry),
+        ("probes", &correlation.probes),
+    ] {
+        if tally.total == 0 {
+            continue;
+        }
+        console.line(&Line::new().with(Tone::Strong, format!("  {what}")))?;
+        let with = tally.with.iter().map(|row| (Tone::Plain, "with ", row));
+        let without = tally.without.iter().map(|row| (Tone::Odd, "", row));
+        for (tone, before, (text, number)) in with.chain(without) {
+            console.line(
+                &Line::new()
+                    .with(Tone::Plain, format!("    {:>12}  ", thousands(*number)))
+                    .with(tone, format!("{before}{text}")),
+            )?;
+        }
+    }
+    Ok(())
 }

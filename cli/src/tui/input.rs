@@ -68,6 +68,7 @@ enum Place {
     Overview,
     Traces,
     Trace,
+    Sheet,
 }
 
 /// Keys that do the same.
@@ -112,6 +113,27 @@ static KEYMAP: &[Binding] = &[
         "all traces, newest first",
     ),
     binding(
+        &[Key::Char('4')],
+        Place::Anywhere,
+        Action::Map,
+        "map",
+        "who calls whom, how often, how fast, how well",
+    ),
+    binding(
+        &[Key::Char('5')],
+        Place::Anywhere,
+        Action::Registry,
+        "registry",
+        "what the registry says of instances, beside reality",
+    ),
+    binding(
+        &[Key::Char('6')],
+        Place::Anywhere,
+        Action::Sagas,
+        "sagas",
+        "sagas and their states",
+    ),
+    binding(
         &[Key::Char('7'), Key::Char('f')],
         Place::Anywhere,
         Action::Findings,
@@ -138,6 +160,13 @@ static KEYMAP: &[Binding] = &[
         Action::Open,
         "open",
         "the trace as a waterfall",
+    ),
+    binding(
+        &[Key::Enter],
+        Place::Sheet,
+        Action::Open,
+        "open",
+        "the row whole; from a saga on to its trace",
     ),
     binding(
         &[Key::Char('e')],
@@ -238,6 +267,7 @@ fn holds(place: Place, screen: &Screen) -> bool {
         Place::Overview => matches!(screen, Screen::Overview { .. }),
         Place::Traces => matches!(screen, Screen::Traces(_)),
         Place::Trace => matches!(screen, Screen::Trace(_)),
+        Place::Sheet => matches!(screen, Screen::Sheet(_)),
     }
 }
 
@@ -283,6 +313,7 @@ pub fn help() -> Vec<(String, &'static str, &'static str)> {
                 Place::Overview => "overview",
                 Place::Traces => "traces",
                 Place::Trace => "a trace",
+                Place::Sheet => "a list",
             };
             (keys.join(" "), place, binding.help)
         })

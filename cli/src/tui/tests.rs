@@ -167,3 +167,24 @@ fn the_same_keys_give_the_same_screen() {
     assert_eq!(screen("f"), screen("f"));
     assert!(screen("?").contains("traces with a span that a filter means"));
 }
+
+#[test]
+fn lists_open_their_rows_and_close_them_again() {
+    let map = screen("4");
+    assert!(map.contains("▸ api-gateway"), "{map}");
+    assert!(map.contains("(outside)"), "{map}");
+    // From the list into a service and back, the selection kept.
+    let node = screen("4 j enter");
+    assert!(
+        node.contains("orders.v1.OrdersService/CreateOrder"),
+        "{node}"
+    );
+    assert_eq!(screen("4 j enter esc"), screen("4 j"));
+    assert!(
+        screen("5").contains("api-gateway"),
+        "who serves is listed, registry or not"
+    );
+    let sagas = screen("6");
+    assert!(sagas.contains("no journal was watched"), "{sagas}");
+    assert_eq!(screen("6 enter"), sagas, "there is nothing to open");
+}

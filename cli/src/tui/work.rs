@@ -10,12 +10,13 @@ use analyzers::rules;
 use case::filter::SpanFilter;
 use case::{CaseState, Signal, TraceId, Window};
 
-use super::state::{Head, Loaded};
+use super::state::{Content, Head, Loaded, Subject};
 use crate::commands::trace::logs_of;
 use crate::commands::traces::{TraceSummary, newest_traces};
 use crate::error::CliError;
 use crate::reading::{Reading, threads};
 use crate::render::waterfall::Waterfall;
+use crate::views;
 
 /// Traces a list holds; older ones are counted.
 const LISTED: usize = 500;
@@ -28,6 +29,7 @@ pub enum Request {
     Overview,
     Traces { filter: String },
     Trace { id: TraceId },
+    Sheet { subject: Subject },
 }
 
 /// What was found.
@@ -45,6 +47,10 @@ pub enum Answer {
     Trace {
         id: TraceId,
         loaded: Loaded,
+    },
+    Sheet {
+        subject: Subject,
+        content: Content,
     },
     Failed {
         what: String,
@@ -77,6 +83,7 @@ impl Desk {
             Request::Overview => self.overview(),
             Request::Traces { filter } => self.traces(filter),
             Request::Trace { id } => self.trace(id),
+            Request::Sheet { subject } => self.sheet(subject),
         };
         answer.unwrap_or_else(|error| Answer::Failed {
             what: match error.hint_text() {
@@ -120,6 +127,20 @@ impl Desk {
             rows,
             left_out,
         })
+    }
+
+    fn sheet(&mut self, subject: Subject) -> Result<Answer, CliError> {
+        self.reading.case.refresh()?;
+        let (case, window) = (&self.reading.case, self.reading.window);
+        let content = match subject {
+            Subject::Map => {
+                let gather = views::map(case, window, &SpanFilter::parse("")?)?;
+                Content::Map(gather.settle(SLOTS).into())
+            }
+            Subject::Registry => Content::Registry(views::roster(case, window)?.into()),
+            Subject::Sagas => Content::Sagas(views::sagas(case, window, false)?.into()),
+        };
+        Ok(Answer::Sheet { subject, content })
     }
 
     fn trace(&mut self, id: TraceId) -> Result<Answer, CliError> {

@@ -2,6 +2,8 @@
 //! line and the workbench ask here; what things mean is worked out in `analyzers`.
 
 mod around;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashSet;
 use std::ops::ControlFlow;

@@ -2,12 +2,14 @@
 //! requests go out.
 
 mod screens;
+mod sheets;
 
 use analyzers::engine::Report;
 use analyzers::red::Overview;
 use case::{TraceId, Window};
 
 pub use screens::{Loaded, Screen, TraceView, TracesView};
+pub use sheets::{Content, SheetView, Subject, listed};
 
 use super::work::{Answer, Request};
 
@@ -35,6 +37,9 @@ pub enum Action {
     Quit,
     Overview,
     Traces,
+    Map,
+    Registry,
+    Sagas,
     Findings,
     Filter,
     NextError,
@@ -118,7 +123,11 @@ impl State {
             Action::Quit => self.quit = true,
             Action::Help => self.help = true,
             Action::Back => {
-                if self.screens.len() > 1 {
+                let closed = match self.screen_mut() {
+                    Some(Screen::Sheet(view)) => view.close(),
+                    _ => false,
+                };
+                if !closed && self.screens.len() > 1 {
                     self.screens.pop();
                 }
             }
@@ -128,6 +137,9 @@ impl State {
                 self.screens.push(Screen::Findings { scroll: 0 });
             }
             Action::Traces => return self.show_traces(String::new()),
+            Action::Map => return self.show_sheet(Subject::Map),
+            Action::Registry => return self.show_sheet(Subject::Registry),
+            Action::Sagas => return self.show_sheet(Subject::Sagas),
             Action::Filter => {
                 let text = match self.screen() {
                     Screen::Traces(view) => view.filter.clone(),
@@ -147,6 +159,9 @@ impl State {
                 return Some(match self.screen() {
                     Screen::Traces(view) => Request::Traces {
                         filter: view.filter.clone(),
+                    },
+                    Screen::Sheet(view) => Request::Sheet {
+                        subject: view.subject.clone(),
                     },
                     _ => Request::Overview,
                 });
@@ -188,7 +203,21 @@ impl State {
         Some(Request::Traces { filter })
     }
 
+    fn show_sheet(&mut self, subject: Subject) -> Option<Request> {
+        self.screens.truncate(1);
+        self.screens
+            .push(Screen::Sheet(SheetView::of(subject.clone())));
+        Some(Request::Sheet { subject })
+    }
+
     fn open(&mut self) -> Option<Request> {
+        if let Some(Screen::Sheet(view)) = self.screen_mut() {
+            if view.open() {
+                return None;
+            }
+            let id = view.trace()?;
+            return self.open_trace(id);
+        }
         match self.screen() {
             Screen::Overview { selected } => {
                 let service = self.overview.as_ref()?.services.get(*selected)?;
@@ -201,7 +230,7 @@ impl State {
                 let id = view.rows.as_ref()?.get(view.selected)?.id;
                 self.open_trace(id)
             }
-            Screen::Trace(_) | Screen::Findings { .. } => None,
+            Screen::Trace(_) | Screen::Findings { .. } | Screen::Sheet(_) => None,
         }
     }
 
@@ -281,6 +310,20 @@ impl State {
                     });
                 if let Some(view) = view {
                     view.loaded = Some(loaded);
+                }
+            }
+            Answer::Sheet { subject, content } => {
+                let view = self
+                    .screens
+                    .iter_mut()
+                    .rev()
+                    .find_map(|screen| match screen {
+                        Screen::Sheet(view) if view.subject == subject => Some(view),
+                        _ => None,
+                    });
+                if let Some(view) = view {
+                    view.content = Some(content);
+                    view.move_by(0);
                 }
             }
             Answer::Failed { what } => {

@@ -3,6 +3,7 @@
 use case::TraceId;
 use case::model::{LogRecord, StatusCode};
 
+use super::sheets::SheetView;
 use crate::commands::traces::TraceSummary;
 use crate::render::waterfall::Waterfall;
 
@@ -11,6 +12,7 @@ pub enum Screen {
     Overview { selected: usize },
     Traces(TracesView),
     Trace(TraceView),
+    Sheet(SheetView),
     Findings { scroll: usize },
 }
 
@@ -95,6 +97,7 @@ impl Screen {
                     .map_or(0, |loaded| loaded.waterfall.placed().len());
                 view.selected = within(view.selected, rows, len);
             }
+            Screen::Sheet(view) => view.move_by(rows),
             // Its length depends on the width it is drawn in; the view stops at the end.
             Screen::Findings { scroll } => *scroll = scroll.saturating_add_signed(rows).min(10_000),
         }

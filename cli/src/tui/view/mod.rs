@@ -1,6 +1,7 @@
 //! The state as lines: a head, a body for each screen, a bar of keys. Nothing is worked out here.
 
 mod overview;
+mod sheets;
 mod trace;
 mod traces;
 
@@ -26,6 +27,7 @@ pub fn lines(state: &State, columns: usize, height: usize) -> Vec<Line> {
             Screen::Overview { selected } => overview::body(state, *selected, columns, room),
             Screen::Traces(view) => traces::body(view, columns, room),
             Screen::Trace(view) => trace::body(view, columns, room),
+            Screen::Sheet(view) => sheets::body(view, columns, room),
             Screen::Findings { scroll } => findings(state.report.as_ref(), *scroll, columns, room),
         }
     };
