@@ -130,7 +130,18 @@ fn case(folder: &std::path::Path) -> std::path::PathBuf {
 
 fn screen(keys: &str) -> String {
     let folder = tempfile::tempdir().unwrap();
-    super::snapshot(&case(folder.path()), keys, 118, 24).unwrap()
+    let text = super::snapshot(&case(folder.path()), keys, 118, 24).unwrap();
+    without_number_of_rules(&text)
+}
+
+/// A screen with the number of rules that could not tell taken out: rules come and go, the screens stay.
+fn without_number_of_rules(text: &str) -> String {
+    let (before, after) = ("nothing found, yet ", " could not be told");
+    let Some((start, rest)) = text.split_once(before) else {
+        return text.to_owned();
+    };
+    let (_, rest) = rest.split_once(after).unwrap();
+    format!("{start}{before}N questions{after}{rest}")
 }
 
 #[test]

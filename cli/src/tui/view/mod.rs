@@ -128,7 +128,7 @@ fn footer(state: &State) -> Vec<Line> {
     let mut line = Line::plain(" ");
     for (key, word) in input::bar(state.screen()) {
         line.push(Tone::Accent, key);
-        line.push(Tone::Dim, format!(" {word}   "));
+        line.push(Tone::Dim, format!(" {word}  "));
     }
     vec![line]
 }
