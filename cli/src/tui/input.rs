@@ -172,7 +172,7 @@ static KEYMAP: &[Binding] = &[
         &[Key::Char('e')],
         Place::Trace,
         Action::NextError,
-        "next error",
+        "error",
         "next failed span",
     ),
     binding(
