@@ -73,6 +73,7 @@ pub(super) fn load(incident: &Incident, seed: u64) -> Result<LoadOptions, Mispla
             "mix" => load.mix = switch(setting).map_err(wrong)?,
             "pattern" => load.pattern = switch(setting).map_err(wrong)?,
             "behavior" => load.behaviour = Some(text(setting).map_err(wrong)?.to_owned()),
+            "other_client" => load.other_client = Some(switch(setting).map_err(wrong)?),
             other => return Err(wrong(format!("load has no '{other}'"))),
         }
     }
