@@ -208,6 +208,11 @@ fn hypotheses(rows: &Rows, all: &BTreeMap<Key, Count>, left: &BTreeMap<Key, Coun
         .into_iter()
         .filter_map(|(side, service, scope)| {
             let blame = weigh(rows, all, left, side, &service, scope);
+            if let Scope::Route(_) | Scope::Agent(_) = scope
+                && !stands_out(rows, left, &service, scope)
+            {
+                return None;
+            }
             (blame.count.broken >= LEAST
                 && share(
                     blame.count.broken,
@@ -241,6 +246,31 @@ fn hypotheses(rows: &Rows, all: &BTreeMap<Key, Count>, left: &BTreeMap<Key, Coun
             .map(|(side, service, _, _)| (*side, service.clone()));
     }
     found
+}
+
+/// Whether routes, or clients, of a callee either break or do not: where all of them break at times, it is not the route.
+fn stands_out(rows: &Rows, left: &BTreeMap<Key, Count>, service: &str, scope: Scope) -> bool {
+    let mut kinds: BTreeMap<u32, (u64, u64)> = BTreeMap::new();
+    for (key, count) in left
+        .iter()
+        .filter(|(key, _)| rows.service(key.callee) == service)
+    {
+        let kind = match scope {
+            Scope::Agent(_) => key.agent,
+            _ => key.name,
+        };
+        let sums = kinds.entry(kind).or_default();
+        sums.0 += count.broken;
+        sums.1 += count.broken + count.continued;
+    }
+    let (mut torn, mut all) = (0, 0);
+    for (broken, calls) in kinds.into_values() {
+        if share(broken, calls) < ALWAYS {
+            torn += broken;
+            all += calls;
+        }
+    }
+    share(torn, all) <= 1.0 - ALWAYS
 }
 
 fn weigh(

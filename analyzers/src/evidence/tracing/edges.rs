@@ -222,7 +222,9 @@ pub fn edges(rows: &Rows, served: &[bool]) -> Edges {
             continue;
         }
         edges.joined += 1;
-        if rows.kind(parent) == SpanKind::Client && rows.who[parent] != rows.who[row] {
+        // Under somebody else's call its times say nothing of clocks.
+        let own = rows.address[parent] == rows.address[row] || rows.address[parent] == 0;
+        if own && rows.kind(parent) == SpanKind::Client && rows.who[parent] != rows.who[row] {
             edges
                 .skews
                 .entry((rows.who[parent], rows.who[row]))

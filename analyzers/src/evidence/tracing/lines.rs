@@ -12,10 +12,14 @@ use super::words::Words;
 
 /// Ids found outside the field that is meant for them, kept with their records.
 const MOST_FOUND: usize = 200_000;
+/// Spans kept of one order on one instance.
+const MOST_REQUESTS: usize = 64;
 /// Traces beyond this size are not searched for the span of a line.
 const LARGEST_TRACE: usize = 4_096;
-/// How far a line's own duration may differ from that of its span.
-const SLACK: f64 = 5.0;
+/// How far the times of a line and of its span may be apart, in nanoseconds.
+const SLACK: f64 = 5e6;
+/// What is logged this much later than its request may still be a part of it.
+const AFTER: u64 = 2_000_000_000;
 
 /// An id that stands somewhere else than in the record's field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -187,7 +191,6 @@ impl Lines {
                 "trace_id" | "traceId" | "trace.id" | "TraceId" => {
                     shown = value.as_text().and_then(|text| any_form(text));
                 }
-                "error.details" if value.as_text() == Some("the version of the header") => {}
                 _ => {}
             }
             if let Value::Text(text) = value
@@ -296,9 +299,10 @@ impl Lines {
         }
         let mut table = LineTable::default();
         let mut spans: Vec<[Option<(u64, u64)>; FAULTS]> = vec![[None; FAULTS]; rows.peers.len()];
-        let flags: Vec<u8> = (0..self.len())
+        let mut flags: Vec<u8> = (0..self.len())
             .map(|row| self.judge(row, rows, found.get(&(row as u32)).copied()))
             .collect();
+        self.excuse_upkeep(rows, &mut flags);
         let mut order: Vec<u32> = (0..self.len() as u32).collect();
         order.sort_unstable_by_key(|row| {
             let row = *row as usize;
@@ -353,6 +357,7 @@ impl Lines {
                     }
                 } else if (from..=to).contains(&at)
                     && (of_request || fault == Fault::NoStaticFields as usize)
+                    && (self.trace[place].is_some() || fault != Fault::NoId as usize)
                 {
                     cell[fault].usual += 1;
                 }
@@ -371,6 +376,56 @@ impl Lines {
             }
         }
         table
+    }
+
+    /// Lines about an order that no request was handling just then come from upkeep and need no id.
+    fn excuse_upkeep(&self, rows: &Rows, flags: &mut [u8]) {
+        let no_id = 1u8 << Fault::NoId as u8;
+        let asked =
+            |row: usize| flags[row] & no_id != 0 && self.words.get(self.method[row]).is_empty();
+        let mut requests: HashMap<(u32, u32), Vec<(u64, u64)>> = (0..self.len())
+            .filter(|row| asked(*row))
+            .map(|row| ((self.who[row], self.order[row]), Vec::new()))
+            .collect();
+        if requests.is_empty() {
+            return;
+        }
+        for row in 0..self.len() {
+            let Some(times) = requests.get_mut(&(self.who[row], self.order[row])) else {
+                continue;
+            };
+            if self.order[row] == 0 || times.len() >= MOST_REQUESTS || !self.trace[row].is_some() {
+                continue;
+            }
+            let span = rows
+                .find_trace(self.trace[row])
+                .filter(|trace| rows.of_trace(*trace).len() <= LARGEST_TRACE)
+                .and_then(|trace| rows.find(trace, self.span[row]));
+            if let Some(span) = span {
+                times.push((rows.start[span], rows.end[span].saturating_add(AFTER)));
+            }
+        }
+        // A statement that has an id at other times belongs to requests.
+        let mut with_id: HashMap<(&str, u32), u64> = HashMap::new();
+        for row in (0..self.len()).filter(|row| self.trace[*row].is_some()) {
+            let key = (rows.service(self.who[row]), self.event[row]);
+            *with_id.entry(key).or_default() += 1;
+        }
+        let known = |row: usize| {
+            let key = (rows.service(self.who[row]), self.event[row]);
+            with_id.get(&key).is_some_and(|count| *count >= 5)
+        };
+        let excused: Vec<usize> = (0..self.len())
+            .filter(|row| asked(*row) && !known(*row))
+            .filter(|row| {
+                !requests[&(self.who[*row], self.order[*row])]
+                    .iter()
+                    .any(|(from, to)| (from..=to).contains(&&self.at[*row]))
+            })
+            .collect();
+        for row in excused {
+            flags[row] &= !no_id;
+        }
     }
 
     fn judge(&self, row: usize, rows: &Rows, found: Option<Place>) -> u8 {
@@ -405,16 +460,18 @@ impl Lines {
         let Some(span) = rows.find(trace, self.span[row]) else {
             return flags;
         };
+        // A span of somebody else is a matter of trace context.
         if rows.who[span] != self.who[row] {
-            on(Fault::OtherEnded);
             return flags;
         }
         let at = self.at[row];
-        let took = f64::from(self.took[row]);
-        let lasted = (rows.end[span] - rows.start[span]) as f64 / 1e6;
-        let own_end = at.abs_diff(rows.end[span]) as f64 / 1e6;
-        let slack = SLACK + took * 0.2;
-        if (took - lasted).abs() <= slack || own_end <= 1.0 {
+        let took = f64::from(self.took[row]) * 1e6;
+        let began = (at as f64 - took).max(0.0);
+        let slack = SLACK + took * 0.05;
+        // Whichever of its two ends a fault in the spans may have moved, the other one tells.
+        let starts_with = (began - rows.start[span] as f64).abs() <= slack;
+        let ends_with = at.abs_diff(rows.end[span]) as f64 <= SLACK;
+        if starts_with || ends_with {
             return flags;
         }
         let alive = rows.start[span] <= at + TOLERANCE && rows.end[span] + TOLERANCE >= at;

@@ -6,6 +6,8 @@ pub mod blame;
 pub mod counts;
 pub mod edges;
 pub mod headers;
+#[cfg(test)]
+pub(crate) mod kit;
 pub mod lines;
 pub mod rows;
 pub mod shape;

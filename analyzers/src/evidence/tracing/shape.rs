@@ -13,6 +13,8 @@ pub const TOLERANCE: u64 = 1_000_000;
 /// Calls looked at for one span in a trace: traces of tens of thousands of spans must not cost their square.
 const MOST_CALLS: usize = 256;
 const SAMPLES: usize = 4;
+/// What ended may be on its way for this long.
+const UNSETTLED: u64 = 3_000_000_000;
 
 /// A way in which one span is odd.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -155,6 +157,7 @@ pub fn shape(rows: &Rows, served: &[bool]) -> Shape {
         look(rows, served, trace, &mut flags);
     }
     detached(rows, &mut flags);
+    forgive_unsettled(rows, &mut flags);
     elsewhere(rows, &mut flags);
     let mut spans: Vec<[Option<(u64, u64)>; ASPECTS]> = vec![[None; ASPECTS]; rows.peers.len()];
     let mut cells: HashMap<(u32, u32), Cell> = HashMap::new();
@@ -232,9 +235,11 @@ fn look(rows: &Rows, served: &[bool], trace: u32, flags: &mut [u16]) {
                     on(Aspect::ParentlessEntry);
                 }
             } else if !rows.linked(row) {
-                if range.len() == 1 {
+                // A call to somebody who sends no spans is alone by right.
+                let calls = kind == SpanKind::Client && rows.transport(row) != Transport::Store;
+                if range.len() == 1 && !calls {
                     on(Aspect::LonelyInner);
-                } else if row != first {
+                } else if range.len() > 1 && row != first {
                     on(Aspect::ParentlessInner);
                 }
             }
@@ -247,7 +252,7 @@ fn look(rows: &Rows, served: &[bool], trace: u32, flags: &mut [u16]) {
         }
         let parent_kind = rows.kind(parent);
         if !entry {
-            if parent_kind == SpanKind::Client && kind != SpanKind::Consumer {
+            if parent_kind == SpanKind::Client {
                 on(Aspect::NoServerBetween);
             }
             continue;
@@ -348,6 +353,26 @@ fn detached(rows: &Rows, flags: &mut [u16]) {
         let place = around.partition_point(|(start, _)| *start <= rows.start[row]);
         if place > 0 && around[place - 1].1 + TOLERANCE >= rows.end[row] {
             flags[row] |= 1 << Aspect::Detached as u16;
+        }
+    }
+}
+
+/// Parents that may still be running, as far as the longest of their kind tell, are not missing yet.
+fn forgive_unsettled(rows: &Rows, flags: &mut [u16]) {
+    let lost = 1u16 << Aspect::ParentLost as u16;
+    let mut longest: Vec<u64> = vec![0; rows.peers.len()];
+    let mut until = 0;
+    for row in 0..rows.len() {
+        until = until.max(rows.end[row]);
+        if rows.kind(row) == SpanKind::Server {
+            let longest = &mut longest[rows.who[row] as usize];
+            *longest = (*longest).max(rows.end[row] - rows.start[row]);
+        }
+    }
+    for row in 0..rows.len() {
+        let wait = longest[rows.who[row] as usize].saturating_add(UNSETTLED);
+        if rows.start[row].saturating_add(wait) > until {
+            flags[row] &= !lost;
         }
     }
 }

@@ -16,6 +16,8 @@ const LEAST: u64 = 5;
 const MOSTLY: f64 = 0.5;
 /// Requests served without a line before silence tells anything.
 const SILENT: usize = 20;
+/// Lines that were due since the last one, by how many a request has had before.
+const DUE: u64 = 10;
 /// The last seconds of a window may be on their way.
 const MARGIN: u64 = 5_000_000_000;
 
@@ -157,6 +159,21 @@ fn silent(evidence: &Evidence, who: u32) -> Option<Finding> {
         || (presence.is_none() && written.is_none())
     {
         return None;
+    }
+    // Whoever writes a line now and then may just have had nothing to say.
+    if let Some(presence) = presence
+        && written.is_none()
+    {
+        let before = (0..rows.len())
+            .filter(|row| {
+                rows.who[*row] == who
+                    && rows.kind(*row) == SpanKind::Server
+                    && rows.end[*row] <= since
+            })
+            .count() as u64;
+        if before == 0 || presence.lines * served.len() as u64 / before < DUE {
+            return None;
+        }
     }
     let nameless = tracing
         .table

@@ -123,7 +123,7 @@ fn told(
         let row = *row as usize;
         finding = finding.seen(Seen::at(
             format!(
-                "{}: the line says {:.0} ms, the span it names lasted otherwise",
+                "{}: the line says {:.0} ms, and the span it names neither began nor ended with it",
                 lines.words.get(lines.event[row]),
                 lines.took[row].max(0.0),
             ),

@@ -19,6 +19,8 @@ const LOST: &str = "span-relations/missing-spans#export-lost";
 const LEAST: f64 = 10.0;
 /// Of the requests to a route, at least this share has no span: exports are not cut at the same moment for both.
 const MOSTLY: f64 = 0.2;
+/// From the first to the last of what is missing.
+const LASTING: u64 = 5_000_000_000;
 /// Points this near to the end may count spans that are still on their way.
 const MARGIN: u64 = 3_000_000_000;
 
@@ -29,8 +31,8 @@ static ABOUT: About = About {
     needs: &[need::SPANS],
     meaning: "A service counts more requests to a route than there are spans of it, or its inner spans hang under its \
               caller, or under a span that never comes. What the service did there can not be seen in traces.",
-    threshold: "10 requests, and 2 in 10 of those to a route, that were counted and have no span; or 10 spans whose \
-                server span is missing",
+    threshold: "10 requests, and 2 in 10 of those to a route, that were counted and have no span; or 10 spans, over \
+                5 s or more, whose server span is missing",
     causes: &[
         Cause {
             id: NOT_INSTRUMENTED,
@@ -88,7 +90,9 @@ impl Rule for SpansMissing {
             compared += 1;
             let missing = gap.counted - gap.traced as f64;
             nearest = nearest.max(missing).max((gap.skipped + gap.orphans) as f64);
-            let orphaned = (gap.skipped + gap.orphans) as f64 >= LEAST;
+            // What a process had under way when it died is missing all at once.
+            let lasting = gap.last.saturating_sub(gap.first) >= LASTING;
+            let orphaned = (gap.skipped + gap.orphans) as f64 >= LEAST && lasting;
             if (missing >= LEAST || orphaned) && !broken_instead(tracing, *who) {
                 judgement.findings.push(finding(evidence, *who, gap));
             }
