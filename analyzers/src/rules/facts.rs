@@ -8,6 +8,30 @@ use crate::evidence::roster::Entry;
 use crate::evidence::serving::Served;
 use crate::evidence::{Evidence, Who};
 
+/// When a sender was first and last heard. Of metrics only those that tell of the process itself count, where there are
+/// any: a scraper's own word about a page that it could not fetch comes under the name of the dead.
+pub(super) fn heard_of(evidence: &Evidence, activity: &Activity) -> (Nanos, Nanos) {
+    let mut own: Option<(Nanos, Nanos)> = None;
+    for ((who, ..), line) in &evidence.vitals.lines {
+        if let (true, Some((first, _)), Some((last, _))) =
+            (*who == activity.who, line.first(), line.last())
+        {
+            let (from, until) = own.unwrap_or((*first, *last));
+            own = Some((from.min(*first), until.max(*last)));
+        }
+    }
+    let Some((mut from, mut until)) = own else {
+        return heard(activity);
+    };
+    for heard in [activity.spans, activity.logs] {
+        if heard.number > 0 {
+            from = from.min(heard.first);
+            until = until.max(heard.last);
+        }
+    }
+    (from, until)
+}
+
 /// When a sender was first and last heard, by whatever signal.
 pub(super) fn heard(activity: &Activity) -> (Nanos, Nanos) {
     let kinds = [activity.spans, activity.logs, activity.metrics];

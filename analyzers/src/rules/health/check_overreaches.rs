@@ -29,7 +29,7 @@ const SERVED: usize = 5;
 static ABOUT: About = About {
     id: "health/check-overreaches",
     title: "A health check does more than it should",
-    severity: Severity::Warning,
+    severity: Severity::Error,
     needs: &[need::REGISTRY],
     meaning: "The check tests what requests can do without, places orders to see whether that works, or runs a query that \
               is heavier than the requests. It turns red for nothing, leaves rows behind, or is the load itself.",

@@ -161,6 +161,15 @@ fn finding(
         .iter()
         .filter(|probe| !probe.ok)
         .find_map(|probe| page_cause(probe));
+    // An answer that is late now and then is a matter of load, and shows by its status going back and forth.
+    let flaps = entry
+        .states
+        .windows(2)
+        .filter(|pair| {
+            pair[0].status == "unhealthy" && crate::evidence::roster::is_good(&pair[1].status)
+        })
+        .count()
+        >= 2;
     let late = late_answers(evidence, entry, margin, until);
     let name = entry.name();
     let headline = |why: &str| {
@@ -205,7 +214,7 @@ fn finding(
             }
         }
         found
-    } else if let Some((number, slowest, limit)) = late {
+    } else if let (Some((number, slowest, limit)), false) = (late, flaps) {
         let why = format!(
             "it answers 200 after {}, and the registry waits {}",
             human_duration(slowest),

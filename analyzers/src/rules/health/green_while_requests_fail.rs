@@ -19,7 +19,7 @@ const TRAFFIC: &str = "health/green-but-failing#cannot-carry-traffic";
 
 /// Requests of the service that failed, and their least share in percent.
 const FAILED: usize = 10;
-const FAILED_PCT: usize = 25;
+const FAILED_PCT: usize = 15;
 
 /// Calls to it that were never answered.
 const STUCK: usize = 5;
@@ -31,7 +31,7 @@ static ABOUT: About = About {
     needs: &[need::REGISTRY, need::SPANS, need::PROBES],
     meaning: "Registry and health pages show the service as fine, and its requests fail or hang: nobody is taken out, and \
               no alarm goes by health. The check does not go where requests go.",
-    threshold: "10 failed requests and at least 25% of those of every instance, or 5 calls in a row to one that were never \
+    threshold: "10 failed requests and at least 15% of those of every instance, or 5 calls in a row to one that were never \
                 answered while requests pile up, and 2 readiness probes of each meanwhile, all passed",
     causes: &[
         Cause {
@@ -224,7 +224,7 @@ fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<
     let (alone_bad, isolated) = share(&|others| others <= 1);
     let (crowd_bad, crowd) = share(&|others| others >= bad_at);
     // Few or none alone, most in a crowd.
-    if bad_at < 3
+    if bad_at < 2
         || bad_at <= good_at
         || isolated < 2
         || alone_bad * 10 > isolated

@@ -24,7 +24,7 @@ const SLOW_US: u32 = 300_000;
 static ABOUT: About = About {
     id: "health/status-flaps",
     title: "An instance's status goes back and forth",
-    severity: Severity::Warning,
+    severity: Severity::Error,
     needs: &[need::REGISTRY_EVENTS],
     meaning: "The instance is taken out and put back again and again. Callers see its share of the traffic come and go, \
               and its siblings are hit each time.",

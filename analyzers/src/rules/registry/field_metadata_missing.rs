@@ -14,7 +14,7 @@ const LABEL: &str = "registration/field-metadata#environment-label-missing";
 static ABOUT: About = About {
     id: "registry/field-metadata-missing",
     title: "Selection by metadata passes over an instance that runs",
-    severity: Severity::Warning,
+    severity: Severity::Error,
     needs: &[need::REGISTRY, need::REGISTRY_SNAPSHOTS, LOOKUPS],
     meaning: "A caller narrows its lookups by a key of the metadata. One healthy instance has no such key, so it is \
               never chosen: a canary that gets no traffic, a replica that takes no load.",

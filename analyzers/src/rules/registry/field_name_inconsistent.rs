@@ -12,7 +12,7 @@ const AFFIX: &str = "registration/field-name#extra-affix";
 static ABOUT: About = About {
     id: "registry/field-name-inconsistent",
     title: "An instance is registered under another spelling of its service's name",
-    severity: Severity::Warning,
+    severity: Severity::Error,
     needs: &[need::REGISTRY],
     meaning: "Its siblings are registered under the name that callers look up; this one is not, so lookups bring fewer \
               instances than run, and the others carry its share.",

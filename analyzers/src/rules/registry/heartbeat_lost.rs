@@ -9,7 +9,7 @@ use crate::evidence::roster::{Entry, State};
 use crate::evidence::vitals::Vital;
 use crate::evidence::{Evidence, Who, need};
 use crate::reference::Reference;
-use crate::rules::facts::{between, count, heard, sender};
+use crate::rules::facts::{between, count, heard_of, sender};
 
 const STOPPED: &str = "registration/traffic-stops-later#heartbeat-task-stopped";
 const DEADLOCKED: &str = "registration/traffic-stops-later#heartbeat-task-deadlocked";
@@ -83,7 +83,7 @@ impl Rule for HeartbeatLost {
                 continue;
             };
             let who = &activity.who;
-            let (_, last) = heard(activity);
+            let (_, last) = heard_of(evidence, activity);
             if let Some(found) = forgotten(evidence, entry, who) {
                 judgement.findings.push(found);
                 continue;

@@ -7,7 +7,7 @@ use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::registry_calls::{Asked, Op};
 use crate::evidence::{Evidence, Who, need};
 use crate::reference::Reference;
-use crate::rules::facts::{between, count, heard};
+use crate::rules::facts::{between, count, heard_of};
 
 const UNREACHABLE: &str = "registration/no-traffic-after-start#registry-unreachable";
 const REJECTED: &str = "registration/no-traffic-after-start#credentials-rejected";
@@ -80,7 +80,7 @@ impl Rule for NeverRegistered {
             {
                 continue;
             }
-            let (first, last) = heard(activity);
+            let (first, last) = heard_of(evidence, activity);
             let alive = between(first, last);
             longest = longest.max(alive);
             if alive > limit && registry_heard_after(evidence, first, limit) {

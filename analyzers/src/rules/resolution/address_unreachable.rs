@@ -11,7 +11,7 @@ use crate::evidence::traffic::{Outcome, Sent};
 use crate::evidence::vitals::Vital;
 use crate::evidence::{Evidence, need};
 use crate::reference::Reference;
-use crate::rules::facts::{count, heard, probes, sender};
+use crate::rules::facts::{count, heard_of, probes, sender};
 
 const ROUTE: &str = "resolution/resolved-but-unconnectable#route-broken";
 const INTERFACE: &str = "resolution/resolved-but-unconnectable#wrong-interface";
@@ -165,7 +165,7 @@ fn finding(
     let main = main_outcome(cut)?;
     // Somebody else's matter: a name that does not resolve, an instance that is dead, one that has left.
     let activity = sender(evidence, entry)?;
-    let (_, last) = heard(activity);
+    let (_, last) = heard_of(evidence, activity);
     let settled = since.saturating_add(2_000_000_000);
     if main == Outcome::Dns || last < settled || !entry.is_listed_at(since) {
         return None;

@@ -194,7 +194,10 @@ fn finding(
             let (f, a) = failures(served);
             (failed + f, all + a)
         });
-        if !probed || failed * 2 > all {
+        let flaps = ill
+            .iter()
+            .any(|entry| entry.periods(end, |status| status == "unhealthy").len() > 1);
+        if !probed || failed * 2 > all || flaps && !still {
             return None;
         }
         let found = Finding::of(
