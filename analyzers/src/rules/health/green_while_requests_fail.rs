@@ -422,19 +422,19 @@ mod tests {
             .ids(id, id, 0)
     }
 
-    /// Ten at a time, of which those that have three or more beside them fail.
+    /// In each burst three begin well, and up to ten more beside them fail; between bursts single ones succeed.
     fn bursts(failing: usize) -> Vec<SpanOf> {
-        let mut out = vec![served(500, 1.0), served(501, 22.0), served(502, 23.0)];
+        let mut out = vec![served(500, 22.5), served(501, 23.5)];
         for n in 0..failing {
-            let start = 20.0 + (n / 10) as f64 * 5.0 + (n % 10) as f64 * 0.001;
-            out.push(served(n as u64 + 1, start).error("503").lasting(1.0));
-        }
-        for n in 0..3 {
-            out.push(served(600 + n, 19.99).lasting(1.0));
-            out.push(served(700 + n, 24.995).lasting(1.0));
-        }
-        for n in 0..10 {
-            out.push(served(800 + n, 22.0 + n as f64 * 0.2).lasting(0.1));
+            let begin = 20.0 + (n / 10) as f64 * 5.0;
+            if n % 10 == 0 {
+                for first in 0..3 {
+                    let at = begin + first as f64 * 0.001;
+                    out.push(served(600 + (n + first) as u64, at).lasting(1.0));
+                }
+            }
+            let at = begin + 0.01 + (n % 10) as f64 * 0.001;
+            out.push(served(n as u64 + 1, at).error("503").lasting(1.0));
         }
         out
     }
