@@ -96,9 +96,9 @@ impl Rule for GreenWhileRequestsFail {
 /// What a service's instances did from when they began to fail.
 struct Failing<'a> {
     since: Nanos,
+    until: Nanos,
     failed: usize,
     all: usize,
-    served: Vec<&'a [Served]>,
     ids: Vec<&'a str>,
 }
 
@@ -163,9 +163,9 @@ fn failing<'a>(evidence: &'a Evidence, name: &'a str, worst: &mut usize) -> Opti
     });
     (failed >= FAILED && each_fails && green && !ids.is_empty()).then(|| Failing {
         since,
+        until,
         failed,
         all: served.iter().map(|served| served.len()).sum(),
-        served,
         ids,
     })
 }
@@ -194,10 +194,20 @@ fn begin(cause: &'static str, name: &str, failing: &Failing<'_>, why: &str) -> F
 /// Failures that come with many requests at a time.
 fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<Finding> {
     let mut beside: Vec<(usize, bool)> = Vec::new();
-    for served in &failing.served {
-        for (place, request) in served.iter().enumerate() {
-            // How many others were under way when it began.
-            let others = served[..place]
+    let services = failing
+        .ids
+        .iter()
+        .filter_map(|id| evidence.serving.instance(id));
+    for (_, service) in services {
+        // Looked at from the first failure on; who was under way by then counts as well.
+        let from = service
+            .served
+            .partition_point(|served| served.start < failing.since);
+        for (place, request) in service.served.iter().enumerate().skip(from) {
+            if request.start > failing.until {
+                break;
+            }
+            let others = service.served[..place]
                 .iter()
                 .rev()
                 .take(500)
