@@ -52,7 +52,9 @@ pub(super) fn sender<'a>(evidence: &'a Evidence, entry: &Entry) -> Option<&'a Ac
         .instances
         .all
         .iter()
-        .find(|activity| *activity.who.instance == *entry.id)
+        .filter(|activity| *activity.who.instance == *entry.id)
+        // What a scraper fetched stands under the name in the registry, which may be the wrong one.
+        .max_by_key(|activity| activity.spans.number + activity.logs.number)
 }
 
 /// Instances of a service that named themselves, and when they were heard.

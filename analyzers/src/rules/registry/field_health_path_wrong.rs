@@ -1,5 +1,7 @@
 //! `registry/field-health-path-wrong`: the record says the wrong place to ask for health, so a sound instance is marked.
 
+use case::Nanos;
+
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::roster::Entry;
 use crate::evidence::serving::Looked;
@@ -21,8 +23,8 @@ static ABOUT: About = About {
     needs: &[need::REGISTRY],
     meaning: "The registry asks for the instance's health where its record says, finds nothing there and takes the \
               instance out, although it serves well.",
-    threshold: "a registered health path without a leading slash that a probe could not use; or 3 looks of the registry \
-                in a row refused, or answered 404, and none answered well, while the instance serves",
+    threshold: "a registered health path without a leading slash; or the last 3 looks of the registry refused, or answered \
+                404, while the instance shows life after them",
     causes: &[
         Cause {
             id: SLASH,
@@ -62,17 +64,17 @@ impl Rule for FieldHealthPathWrong {
                 .filter(|looked| *looked.instance == *entry.id)
                 .collect();
             let path = entry.health_path().unwrap_or("/");
+            // The last ones in a row: the record may have been right before.
             let wrong = |looked: &&&Looked| looked.status == 404 || &*looked.error == "refused";
-            let bad = looks.iter().filter(wrong).count();
-            let good = looks.iter().any(|looked| looked.status == 200);
+            let bad = looks.iter().rev().take_while(wrong).count();
+            let run = &looks[looks.len() - bad..];
             nearest = nearest.max(bad);
-            let slashless = !path.starts_with('/');
-            if slashless {
+            if !path.starts_with('/') {
                 judgement.findings.push(finding(entry, SLASH, path, &looks));
-            } else if bad >= LOOKS && !good && bad == looks.len() && serves(evidence, entry) {
-                let refused = looks.iter().all(|looked| looked.status == 0);
+            } else if bad >= LOOKS && serves(evidence, entry, run[LOOKS - 1].at) {
+                let refused = run.iter().all(|looked| looked.status == 0);
                 let cause = if refused { PORT } else { PATH };
-                judgement.findings.push(finding(entry, cause, path, &looks));
+                judgement.findings.push(finding(entry, cause, path, run));
             }
         }
         if evidence.serving.looked.is_empty() {
@@ -126,16 +128,27 @@ fn from_probes(evidence: &Evidence, judgement: &mut Judgement) {
     }
 }
 
-/// Whether it lives by other signs: probes at the usual path, or requests that it serves.
-fn serves(evidence: &Evidence, entry: &Entry) -> bool {
+/// Whether it lives after a moment by other signs: probes at the usual path, heartbeats, or requests that it serves.
+fn serves(evidence: &Evidence, entry: &Entry, after: Nanos) -> bool {
     let probed = evidence.basis.probes.iter().any(|probe| {
-        probe.instance.as_deref() == Some(&*entry.id) && probe.ok && probe.check != "ready"
+        probe.instance.as_deref() == Some(&*entry.id)
+            && probe.ok
+            && probe.check != "ready"
+            && probe.at >= after
     });
     let served = evidence
         .serving
         .instance(&entry.id)
-        .is_some_and(|(_, service)| service.served.iter().any(|served| !served.failed));
-    probed || served
+        .is_some_and(|(_, service)| {
+            service
+                .between(after, evidence.window().until)
+                .iter()
+                .any(|served| !served.failed)
+        });
+    let beats = evidence.registry_calls.beats.iter().any(|(who, beats)| {
+        *who.instance == *entry.id && beats.last().is_some_and(|at| *at >= after)
+    });
+    probed || served || beats
 }
 
 fn finding(entry: &Entry, cause: &'static str, path: &str, looks: &[&Looked]) -> Finding {
@@ -199,7 +212,7 @@ mod tests {
         Scene::new()
             .event(event(0.0, "registered", "users", ID, "127.0.0.1:1"))
             .snapshot(rows)
-            .probe(probe(6.0, "users", ID, "127.0.0.1:1", "live", None))
+            .probe(probe(35.0, "users", ID, "127.0.0.1:1", "live", None))
     }
 
     fn look(seconds: f64) -> SpanOf {
