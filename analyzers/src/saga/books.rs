@@ -8,7 +8,7 @@ use super::story::{Payment, Reservation, Sagas, Stock, Story};
 /// Rows of one ledger are read some moments after those of another; a change so close to the reading may be missing.
 const SKEW: u64 = 1_000_000_000;
 /// All ledgers are read once within this time.
-const ROUND: u64 = 4_000_000_000;
+const ROUND: u64 = 3_000_000_000;
 /// An order whose reservation is made later than this after it began is none of a running saga.
 const MAKING: u64 = 3_000_000_000;
 

@@ -43,6 +43,21 @@ fn requests_that_wait_for_a_pool_are_crowded_out() {
 }
 
 #[test]
+fn probes_that_wait_for_each_other_are_no_crowd() {
+    let point = gauge(
+        "inventory",
+        "callee",
+        106.0,
+        "shop_pool_waiting",
+        9.0,
+        &[("pool", "admin")],
+    );
+    let finding = waiting(6).metric(point).finding(&CompensationStalled);
+    assert_ne!(finding.cause_id, CROWDED);
+    assert_eq!(finding.certainty, Certainty::Likely);
+}
+
+#[test]
 fn a_call_outside_that_ends_at_its_timeout_is_outside() {
     let scene = waiting(6);
     let served = scene
