@@ -130,6 +130,10 @@ async fn bad_input_is_refused_everywhere_and_leaves_nothing_behind() {
                 continue;
             }
             for (what, body) in bodies() {
+                // The one route that wants a list.
+                if template == "/test/trace-context" && what == "a list" {
+                    continue;
+                }
                 // Deleting takes no body, and undoing what never was succeeds by design.
                 let takes_no_body = method == "DELETE" || template.ends_with("/cancel");
                 let (status, answer) = send(&shop, method, &url, Some(body)).await;
@@ -185,7 +189,7 @@ async fn a_bad_behaviour_is_refused_on_every_route_with_its_position() {
         let url = format!("{base}{}", filled(template, "no-such"));
         for (text, position) in [
             ("payment:panic=1", "9"),
-            ("latency=100ms-200", "9"),
+            ("latency=100ms-200", "18"),
             ("error=2", "7"),
         ] {
             let encoded = shop_fixture::propagation::baggage::percent_encode(text);
