@@ -218,7 +218,7 @@ fn parent_cases() -> Vec<Case> {
 fn state_cases() -> Vec<Case> {
     let state = |value: &str| ("tracestate".to_owned(), value.to_owned());
     let under = |name: &str| vec![parent(&good("00")), (name.to_owned(), "foo=1".to_owned())];
-    let foo = || vec![("foo".to_owned(), "1".to_owned())];
+    let one = || vec![("foo".to_owned(), "1".to_owned())];
     let letters: String = ('a'..='z').chain('0'..='9').chain("_-*/".chars()).collect();
     let vendor = format!("{letters}@a-z0-9_-*/");
     let value: String = (' '..='~').filter(|sign| !",=".contains(*sign)).collect();
@@ -255,7 +255,7 @@ fn state_cases() -> Vec<Case> {
         case(
             "the state's name in any case",
             ["TraceState", "TrAcEsTaTe", "TRACESTATE"]
-                .map(|name| (under(name), Expect::State(foo())))
+                .map(|name| (under(name), Expect::State(one())))
                 .into(),
         ),
         case(

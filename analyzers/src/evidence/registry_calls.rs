@@ -185,11 +185,9 @@ impl Domain for RegistryCalls {
     }
 
     fn settle(&mut self, _basis: &Basis) {
-        self.asked
-            .sort_by(|a, b| (a.at, a.trace_id, a.span_id).cmp(&(b.at, b.trace_id, b.span_id)));
+        self.asked.sort_by_key(|a| (a.at, a.trace_id, a.span_id));
         self.asked.dedup();
-        self.answered
-            .sort_by(|a, b| (a.at, a.trace_id, a.parent).cmp(&(b.at, b.trace_id, b.parent)));
+        self.answered.sort_by_key(|a| (a.at, a.trace_id, a.parent));
         self.answered.dedup();
         for times in self.beats.values_mut() {
             times.sort_unstable();

@@ -226,8 +226,7 @@ impl Domain for Serving {
                 .told
                 .sort_by_key(|told| (told.start, told.trace_id, told.span_id));
         }
-        self.looked
-            .sort_by(|a, b| (a.at, a.trace_id, a.span_id).cmp(&(b.at, b.trace_id, b.span_id)));
+        self.looked.sort_by_key(|a| (a.at, a.trace_id, a.span_id));
         self.places = HashMap::new();
         self.last = None;
     }

@@ -183,8 +183,8 @@ fn measured(alert: &Alert, series: &Series) -> Vec<(String, String, Values)> {
 fn per_minute(counts: &BTreeMap<u32, u64>, slot: u64) -> Values {
     let slots = (60_000_000_000 / slot.max(1)).max(1);
     counts
-        .iter()
-        .map(|(place, _)| {
+        .keys()
+        .map(|place| {
             let first = u64::from(*place).saturating_sub(slots - 1) as u32;
             let sum: u64 = counts.range(first..=*place).map(|(_, count)| count).sum();
             (*place, sum as f64, FEWEST)

@@ -293,7 +293,7 @@ fn spoilt(rt: &Rt, saga: &Saga, action: Action, turn: usize) -> Action {
     {
         return other;
     }
-    if rt.faults.is_on("recovery_by_chance") && turn % 2 == 0 {
+    if rt.faults.is_on("recovery_by_chance") && turn.is_multiple_of(2) {
         return other;
     }
     action

@@ -194,7 +194,7 @@ async fn count_rows(rt: &Rt, ms: u64) -> Result<(), String> {
                 [],
                 |_| {
                     seen += 1;
-                    if seen % 1_000 == 0 && started.elapsed() >= until {
+                    if seen.is_multiple_of(1_000) && started.elapsed() >= until {
                         Err(rusqlite::Error::QueryReturnedNoRows)
                     } else {
                         Ok(())

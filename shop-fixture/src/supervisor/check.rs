@@ -299,7 +299,7 @@ fn check_events(ledgers: &Ledgers, moment: Moment, found: &mut Vec<Value>) {
 }
 
 /// Sales less refunds of each order, over the entries that `counts`.
-fn booked<'a>(entries: &'a [Value], counts: impl Fn(&Value) -> bool) -> BTreeMap<&'a str, i64> {
+fn booked(entries: &[Value], counts: impl Fn(&Value) -> bool) -> BTreeMap<&str, i64> {
     let mut sums = BTreeMap::new();
     for entry in entries.iter().filter(|entry| counts(entry)) {
         let amount = entry["amount_cents"].as_i64().unwrap_or(0);

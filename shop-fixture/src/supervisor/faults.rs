@@ -31,7 +31,7 @@ pub(super) struct Record {
 
 impl Record {
     /// Whether the instances have it from their start on.
-    fn from_start(&self) -> bool {
+    fn starts_with_process(&self) -> bool {
         self.request.from_start || self.kind.reach == Reach::Start
     }
 }
@@ -89,11 +89,11 @@ pub(super) async fn start(
         "fault_id": id, "kind": kind.name, "instances": labels, "ttl_s": ttl.as_secs_f64(),
         "after_s": after.as_secs_f64(),
     });
-    if after.is_zero() {
-        if let Err(error) = switch_on(supervisor, &record).await {
-            supervisor.forget(&id);
-            return Err(error);
-        }
+    if after.is_zero()
+        && let Err(error) = switch_on(supervisor, &record).await
+    {
+        supervisor.forget(&id);
+        return Err(error);
     }
     tokio::spawn(run(Arc::clone(supervisor), record, after));
     Ok(answer)
@@ -165,7 +165,7 @@ async fn switch_on(supervisor: &Arc<Supervisor>, record: &Record) -> Result<(), 
                 managed.hold();
                 managed.ask_to_stop();
             }
-            _ if record.from_start() => managed.start_again(),
+            _ if record.starts_with_process() => managed.start_again(),
             _ => pass_on(supervisor, managed, &record.request).await?,
         }
     }
@@ -175,7 +175,7 @@ async fn switch_on(supervisor: &Arc<Supervisor>, record: &Record) -> Result<(), 
         json!({
             "what": "fault_started", "fault_id": record.id, "kind": record.kind.name,
             "instances": record.instances, "pids": pids, "params": record.request.params,
-            "ttl_s": ttl.as_secs_f64(), "from_start": record.from_start(),
+            "ttl_s": ttl.as_secs_f64(), "from_start": record.starts_with_process(),
         }),
     );
     Ok(())
@@ -187,7 +187,7 @@ pub(super) fn write_start_file(supervisor: &Supervisor, label: &str) -> Result<(
     let requests: Vec<FaultRequest> = supervisor
         .records()
         .iter()
-        .filter(|record| record.from_start() && record.from <= now && record.until > now)
+        .filter(|record| record.starts_with_process() && record.from <= now && record.until > now)
         .filter(|record| record.instances.iter().any(|known| known == label))
         .map(|record| FaultRequest {
             ttl_s: Some((record.until - now).as_secs_f64()),

@@ -173,6 +173,8 @@ fn members(state: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     fn written(traceparent: &str) -> Written {

@@ -189,7 +189,7 @@ impl Lines {
                     _ => {}
                 },
                 "trace_id" | "traceId" | "trace.id" | "TraceId" => {
-                    shown = value.as_text().and_then(|text| any_form(text));
+                    shown = value.as_text().and_then(any_form);
                 }
                 _ => {}
             }
@@ -543,6 +543,8 @@ fn escaped(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
+
     use super::*;
 
     #[test]

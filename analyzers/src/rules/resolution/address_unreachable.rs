@@ -69,7 +69,7 @@ impl Rule for AddressUnreachable {
             .roster
             .entries
             .iter()
-            .flat_map(|entry| addresses(entry))
+            .flat_map(addresses)
             .filter_map(|address| traffic.address_place(&address))
             .collect();
         for sent in &traffic.sent {

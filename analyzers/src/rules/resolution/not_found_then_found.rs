@@ -61,6 +61,7 @@ impl Rule for NotFoundThenFound {
         for asked in &all {
             callers.entry(asked.who.name()).or_default().push(asked);
         }
+        #[allow(clippy::type_complexity)]
         let mut shaky: BTreeMap<(&'static str, &str), Vec<(Vec<&Asked>, usize)>> = BTreeMap::new();
         for asked in callers.values() {
             let dns: Vec<&Asked> = asked

@@ -57,6 +57,7 @@ impl Rule for DuplicateInstance {
         let sagas = sagas(evidence);
         let mut judgement = Judgement::default();
         let mut by_operation: BTreeMap<&str, Vec<&Story>> = BTreeMap::new();
+        #[allow(clippy::type_complexity)]
         let mut by_purchase: BTreeMap<(&str, Vec<(&str, i64)>), Vec<&Story>> = BTreeMap::new();
         for story in &sagas.stories {
             let Some(operation) = &story.operation else {

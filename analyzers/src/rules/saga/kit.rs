@@ -292,6 +292,7 @@ impl Tale {
     }
 
     /// An undo that failed so often, each try as long as given, and was given up if `over`.
+    #[allow(clippy::too_many_arguments)]
     pub(super) fn undo_failed(
         mut self,
         step: &str,

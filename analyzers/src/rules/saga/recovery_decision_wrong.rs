@@ -180,8 +180,7 @@ fn is_bare(stood: &Stood<'_>) -> bool {
         .story
         .rows
         .iter()
-        .filter(|row| row.seen < stood.start.at.saturating_add(3_000_000_000))
-        .next_back()
+        .rfind(|row| row.seen < stood.start.at.saturating_add(3_000_000_000))
         .is_some_and(|row| {
             row.updated.is_none()
                 || !stood.done.is_empty()
@@ -197,8 +196,7 @@ fn reachable(evidence: &Evidence, service: &str, at: case::Nanos) -> Option<bool
         .registry
         .snapshots
         .iter()
-        .filter(|snapshot| snapshot.at <= at)
-        .next_back()?;
+        .rfind(|snapshot| snapshot.at <= at)?;
     Some(snapshot.instances.iter().any(|instance| {
         instance.name == service
             && matches!(instance.status.as_str(), "healthy" | "degraded" | "suspect")

@@ -35,7 +35,7 @@ pub struct SheetView {
 }
 
 /// Sagas a list holds.
-pub const MOST_SAGAS: usize = 500;
+pub(super) const MOST_SAGAS: usize = 500;
 
 /// Sagas as they are listed: those that need a look first, then the newest.
 pub fn listed(sagas: &Sagas) -> Vec<&Story> {
