@@ -149,6 +149,9 @@ fn from_snapshots(snapshots: &[RegistrySnapshot]) -> Vec<Departure> {
     out
 }
 
+/// The longest time a registry is believed to wait.
+const LONGEST_STATED: u64 = 10 * 365 * 24 * 3_600 * 1_000_000_000;
+
 /// A limit of time that a registry's own configuration states, in nanoseconds: the first key that holds `word`, with
 /// the unit its name ends in (`_ns`, `_ms`, `_s`; seconds where it says none).
 pub fn stated_limit(snapshots: &[RegistrySnapshot], word: &str) -> Option<u64> {
@@ -168,7 +171,8 @@ pub fn stated_limit(snapshots: &[RegistrySnapshot], word: &str) -> Option<u64> {
             } else {
                 1e9
             };
-            Some((number * scale) as u64)
+            // Whoever states more than ten years may as well state none; and doubled, it still is a number.
+            Some(((number * scale) as u64).min(LONGEST_STATED))
         })
 }
 
