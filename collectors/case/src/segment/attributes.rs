@@ -126,7 +126,7 @@ impl Default for OfKey {
 impl OfKey {
     /// Whether its values hardly ever come again.
     fn is_unlike(&self) -> bool {
-        self.looked >= 256 && self.new / 15 >= self.looked / 16
+        self.looked >= 256 && self.looked - self.new <= self.looked / 64
     }
 }
 

@@ -21,7 +21,7 @@ use super::{delta, levels};
 const PAGE_ROWS: usize = 16_384;
 
 /// Values looked at to choose between two ways of writing a column.
-const SAMPLE: usize = 4096;
+const SAMPLE: usize = PAGE_ROWS;
 
 /// How hard pages are compressed. Texts are numbered by then: higher levels find next to nothing more.
 const LEVEL: i32 = 1;
