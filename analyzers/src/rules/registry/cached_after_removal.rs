@@ -31,7 +31,8 @@ static ABOUT: About = About {
               have looked the service up again. Its requests fail as long as it holds on to the address, whatever the health of the instances that are left.",
     threshold: "3 failed calls of one caller to an address that had left the registry and where nobody had registered \
                 again, each begun after the caller's first failed call to it had ended, or longer after the address \
-                left than the registry waits before it expires an instance (60 s if it states no limit)",
+                left than the registry waits before it expires an instance (60 s if it states no limit); calls begun while the \
+                instance itself still sent signals do not count",
     causes: &[
         Cause {
             id: TTL_TOO_LONG,
@@ -147,6 +148,8 @@ fn habits<'a>(evidence: &'a Evidence, departure: &Departure, limit: u64) -> Vec<
             .or_default()
             .push(call);
     }
+    // An instance that still speaks was lost by the registry, not by its callers: what fails there has another cause.
+    let heard = last_heard(evidence, departure);
     let mut out = Vec::new();
     for ((service, instance), calls) in callers {
         let knew = calls
@@ -170,8 +173,9 @@ fn habits<'a>(evidence: &'a Evidence, departure: &Departure, limit: u64) -> Vec<
                 .iter()
                 .filter(|call| {
                     // It had seen one fail, or no cache should have held the address for so long.
-                    knew.is_some_and(|knew| call.start >= knew)
-                        || call.start >= departure.at.saturating_add(limit)
+                    let could_know = knew.is_some_and(|knew| call.start >= knew)
+                        || call.start >= departure.at.saturating_add(limit);
+                    could_know && call.start > heard
                 })
                 .count(),
             failed,
@@ -179,6 +183,16 @@ fn habits<'a>(evidence: &'a Evidence, departure: &Departure, limit: u64) -> Vec<
         });
     }
     out
+}
+
+/// When the departed instance last sent anything itself; 0 if it never did.
+fn last_heard(evidence: &Evidence, departure: &Departure) -> Nanos {
+    evidence
+        .instances
+        .of(&departure.instance)
+        .map(|row| row.spans.last.max(row.logs.last).max(row.metrics.last))
+        .max()
+        .unwrap_or_default()
 }
 
 fn finding(evidence: &Evidence, departure: &Departure, habits: &[Habit<'_>]) -> Finding {

@@ -168,6 +168,20 @@ fn calls_that_are_answered_are_no_harm() {
 }
 
 #[test]
+fn an_instance_that_still_speaks_is_not_gone() {
+    let failed = failing([101, 102, 103, 104]);
+    let speaks = |seconds: u32| {
+        let own: Span = span("payment", "payment-2", "POST /pay", seconds)
+            .lasting(0.5)
+            .into();
+        scene(expiry(), &failed).span(own)
+    };
+    speaks(120).passes(&CachedAfterRemoval);
+    // Silent since the first of the calls began to fail, which leaves three in vain.
+    assert_eq!(speaks(100).finding(&CachedAfterRemoval).traces.len(), 1);
+}
+
+#[test]
 fn an_address_somebody_took_again_is_not_gone() {
     let mut events = expiry();
     events.push(event(131, "registered", "payment", "payment-3", ADDRESS));
