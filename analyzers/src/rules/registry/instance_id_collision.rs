@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use case::Nanos;
 
+use super::lookups::filter;
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::roster::Entry;
 use crate::evidence::{Evidence, need};
@@ -247,10 +248,14 @@ fn picks_first(evidence: &Evidence) -> (Vec<Finding>, usize) {
         let rows = runs.iter().filter(|((service, _), _)| service == name);
         for ((_, caller), (address, calls, since, last)) in rows {
             nearest = nearest.max(*calls);
-            if *calls < CALLS {
+            let who = traffic.caller(*caller);
+            // A caller that selects by metadata may rightly be left with one.
+            let selects = evidence.registry_calls.lookups().any(|asked| {
+                asked.who == *who && *asked.name == **name && filter(&asked.query).is_some()
+            });
+            if *calls < CALLS || selects {
                 continue;
             }
-            let who = traffic.caller(*caller);
             let elsewhere = called
                 .iter()
                 .filter(|((service, other), to)| {

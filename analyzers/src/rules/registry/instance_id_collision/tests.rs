@@ -127,6 +127,19 @@ fn twenty_calls_to_one_of_two_are_a_caller_that_takes_the_first() {
 }
 
 #[test]
+fn a_caller_that_selects_by_metadata_may_be_left_with_one() {
+    let lookup = span("api-gateway", "g", "GET /services/{name}", 5.0)
+        .client()
+        .text("http.request.method", "GET")
+        .text("url.template", "/services/{name}")
+        .text("url.full", "http://127.0.0.1:8081/services/orders?env=prod");
+    two_rows()
+        .spans((0..40).map(|n| call(n, "g", "127.0.0.1:1")))
+        .span(lookup)
+        .passes(&InstanceIdCollision);
+}
+
+#[test]
 fn with_one_left_there_is_nothing_to_choose() {
     two_rows()
         .event(event(
