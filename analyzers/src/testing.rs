@@ -143,6 +143,29 @@ impl Scene {
         assert_eq!(answer.verdict, Verdict::Pass, "{answer:#?}");
     }
 
+    /// The one finding of all these rules; fails the test if there is none, or more.
+    #[track_caller]
+    pub(crate) fn only_of(&self, rules: &[&dyn Rule]) -> Finding {
+        let evidence = self.evidence();
+        let mut found: Vec<Finding> = rules
+            .iter()
+            .flat_map(|rule| rule.judge(&evidence).findings)
+            .collect();
+        assert_eq!(found.len(), 1, "{found:#?}");
+        found.remove(0)
+    }
+
+    /// None of these rules finds anything, and each says how far it was from it.
+    #[track_caller]
+    pub(crate) fn nothing_of(&self, rules: &[&dyn Rule]) {
+        let evidence = self.evidence();
+        for rule in rules {
+            let judgement = rule.judge(&evidence);
+            assert!(judgement.findings.is_empty(), "{judgement:#?}");
+            assert!(judgement.distance.is_some(), "{}", rule.about().id);
+        }
+    }
+
     /// What it lacks, if it can't tell.
     pub(crate) fn cannot_tell(&self, rule: &'static dyn Rule) -> Vec<String> {
         let answer = self.ask(rule);

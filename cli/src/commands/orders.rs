@@ -6,7 +6,7 @@ use analyzers::saga::{Order, Sagas, Story};
 use clap::Args;
 use serde_json::json;
 
-use super::sagas::{find, tell_left_out};
+use super::sagas::{find, newest, tell_left_out};
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
@@ -33,8 +33,6 @@ pub struct OrdersArgs {
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
-
-const SHOWN: usize = 20;
 
 pub fn run(args: &OrdersArgs, console: &mut Console) -> Result<u8, CliError> {
     let (id, case) = args.case.after_word(args.id.as_deref());
@@ -80,13 +78,7 @@ pub fn run(args: &OrdersArgs, console: &mut Console) -> Result<u8, CliError> {
             })
         })
         .collect();
-    shown.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-    let total = shown.len();
-    match (args.limit, args.format) {
-        (None, Format::Text) => shown.truncate(SHOWN),
-        (None | Some(0), _) => {}
-        (Some(limit), _) => shown.truncate(limit),
-    }
+    let total = newest(&mut shown, args.limit, args.format);
     match args.format {
         Format::Json => {
             for story in &shown {

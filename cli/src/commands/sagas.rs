@@ -95,13 +95,7 @@ pub fn run(args: &SagasArgs, console: &mut Console) -> Result<u8, CliError> {
         })
         .filter(|story| !args.stuck || render::saga::is_stuck(&sagas, story))
         .collect();
-    shown.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
-    let total = shown.len();
-    match (args.limit, args.format) {
-        (None, Format::Text) => shown.truncate(SHOWN),
-        (None | Some(0), _) => {}
-        (Some(limit), _) => shown.truncate(limit),
-    }
+    let total = newest(&mut shown, args.limit, args.format);
     match args.format {
         Format::Json => {
             for story in &shown {
@@ -122,6 +116,18 @@ pub fn run(args: &SagasArgs, console: &mut Console) -> Result<u8, CliError> {
     }
     reading.tell_damage(console);
     Ok(exit::CLEAN)
+}
+
+/// Puts the newest first and leaves as many as are to be shown. Answers how many there were.
+pub(super) fn newest(shown: &mut Vec<&Story>, limit: Option<usize>, format: Format) -> usize {
+    shown.sort_by(|a, b| (b.created, &b.id).cmp(&(a.created, &a.id)));
+    let total = shown.len();
+    match (limit, format) {
+        (None, Format::Text) => shown.truncate(SHOWN),
+        (None | Some(0), _) => {}
+        (Some(limit), _) => shown.truncate(limit),
+    }
+    total
 }
 
 /// Says how many rows of a list are not shown.

@@ -276,3 +276,67 @@ fn spans_without_ids_are_refused_and_the_rest_is_kept() {
     let case = Case::open(&path).unwrap();
     assert_eq!(case.skeleton(Window::ALL).unwrap().len(), 1);
 }
+
+/// Attributes that repeat in a request are named instead of kept again, and read once: beside spans that are refused,
+/// under keys whose values hardly ever come again, and of every kind they have to come back as they were.
+#[test]
+fn attributes_that_repeat_survive_whatever_stands_between_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("repeats.case");
+    let writer = writer(&path, SealMode::Manual, 64 << 20);
+    let span = |n: u64| {
+        let mut attributes = vec![
+            common::text("order", &format!("order {n}")),
+            // Hardly ever the same, and then it is.
+            common::text(
+                "unlike",
+                &format!("value {}", if n > 700 { n % 5 } else { n }),
+            ),
+            common::text("shop", if n.is_multiple_of(2) { "north" } else { "south" }),
+        ];
+        attributes.extend(common::every_kind());
+        opentelemetry_proto::tonic::trace::v1::Span {
+            trace_id: common::id16(n / 3),
+            // Every seventh can't be kept.
+            span_id: if n % 7 == 6 {
+                Vec::new()
+            } else {
+                common::id8(n)
+            },
+            start_time_unix_nano: common::T0 + n,
+            end_time_unix_nano: common::T0 + n + 1,
+            attributes,
+            ..Default::default()
+        }
+    };
+    let mut sent = Vec::new();
+    for from in [0, 400, 800] {
+        let spans: Vec<_> = (from..from + 400).map(span).collect();
+        sent.extend(
+            spans
+                .iter()
+                .filter(|span| !span.span_id.is_empty())
+                .cloned(),
+        );
+        let request = common::traces(vec![common::under("till", spans)]);
+        let receipt = writer.append(Signal::Traces, request).unwrap();
+        assert!(
+            receipt.rejected > 50 && receipt.accepted > 300,
+            "{receipt:?}"
+        );
+    }
+    let live = everything(&Case::open(&path).unwrap());
+    assert_eq!(live.spans.len(), sent.len());
+    sent.sort_by_key(|span| (span.trace_id.clone(), span.span_id.clone()));
+    for (read, sent) in live.spans.iter().zip(&sent) {
+        for (place, key) in ["order", "unlike", "shop"].into_iter().enumerate() {
+            let text = read.attributes.text(key).unwrap();
+            assert_eq!(common::text(key, text), sent.attributes[place]);
+        }
+        assert_eq!(read.attributes.iter().count(), sent.attributes.len());
+    }
+    writer.close().unwrap();
+    drop(writer);
+    seal_case(&path, |_| {}).unwrap();
+    assert_eq!(everything(&Case::open(&path).unwrap()), live);
+}

@@ -12,6 +12,23 @@ use crate::error::ApiError;
 use crate::propagation::Baggage;
 use crate::runtime::Rt;
 
+/// Adds routes of business, one a line; each handler gets the runtime and the request.
+macro_rules! business_routes {
+    ($router:ident, $rt:expr; $($method:ident $path:literal $handler:expr;)*) => {$(
+        let shared = std::sync::Arc::clone($rt);
+        $router = $router.route(
+            http::Method::$method,
+            $path,
+            $crate::server::http::Class::Business,
+            move |request: $crate::server::http::HttpRequest| {
+                let rt = std::sync::Arc::clone(&shared);
+                async move { $handler(&rt, &request).await }
+            },
+        );
+    )*};
+}
+pub(crate) use business_routes;
+
 type Answer = Pin<Box<dyn Future<Output = Result<HttpReply, ApiError>> + Send>>;
 pub(super) type Handler = Arc<dyn Fn(HttpRequest) -> Answer + Send + Sync>;
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tonic::Code;
@@ -20,7 +19,8 @@ use crate::proto::inventory;
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::seed;
-use crate::server::http::{Class, HttpReply, HttpRequest, Router};
+use crate::server::http::{HttpReply, HttpRequest, Router};
+use crate::server::router::business_routes;
 use crate::server::{admin, parse};
 use crate::store::kv::{self, Kv};
 use crate::store::{Store, StoreError, Tx};
@@ -93,24 +93,12 @@ fn follow_price(tx: &Tx<'_>, event: &Envelope) -> Result<(), StoreError> {
 
 fn router(rt: &Rt) -> Router {
     let mut router = Router::new();
-    macro_rules! route {
-        ($method:ident $path:literal $handler:expr) => {
-            let shared = Arc::clone(rt);
-            router = router.route(
-                Method::$method,
-                $path,
-                Class::Business,
-                move |request: HttpRequest| {
-                    let rt = Arc::clone(&shared);
-                    async move { $handler(&rt, &request).await }
-                },
-            );
-        };
+    business_routes! { router, rt;
+        GET "/cart" show;
+        DELETE "/cart" empty;
+        POST "/cart/add" add;
+        DELETE "/cart/items/{product_id}" remove;
     }
-    route!(GET "/cart" show);
-    route!(DELETE "/cart" empty);
-    route!(POST "/cart/add" add);
-    route!(DELETE "/cart/items/{product_id}" remove);
     router
 }
 

@@ -20,23 +20,13 @@ const RULES: [&dyn Rule; 4] = [
 /// The only finding of all rules about logs: its cause, and whom it names first.
 #[track_caller]
 fn only(scene: &Scene) -> (&'static str, String) {
-    let evidence = scene.evidence();
-    let found: Vec<_> = RULES
-        .iter()
-        .flat_map(|rule| rule.judge(&evidence).findings)
-        .collect();
-    assert_eq!(found.len(), 1, "{found:#?}");
-    (found[0].cause_id, found[0].subjects[0].service.clone())
+    let finding = scene.only_of(&RULES);
+    (finding.cause_id, finding.subjects[0].service.clone())
 }
 
 #[track_caller]
 fn nothing(scene: &Scene) {
-    let evidence = scene.evidence();
-    for rule in RULES {
-        let judgement = rule.judge(&evidence);
-        assert!(judgement.findings.is_empty(), "{judgement:#?}");
-        assert!(judgement.distance.is_some(), "{}", rule.about().id);
-    }
+    scene.nothing_of(&RULES);
 }
 
 /// A line of the callee's, so much after its server span began.

@@ -1,7 +1,7 @@
 //! `trace/edge-broken-callee-side`: one service begins a new trace for every call that comes in.
 
 use super::{
-    CALLS, client_sends_rubbish, complaints, distance, instance, seen, too_strict, with_pairs,
+    CALLS, client_sends_rubbish, complaints, instance, judge_blames, too_strict, with_pairs,
 };
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::Evidence;
@@ -56,28 +56,17 @@ impl Rule for CalleeSide {
     }
 
     fn judge(&self, evidence: &Evidence) -> Judgement {
-        let tracing = &evidence.tracing;
-        let mut judgement = Judgement {
-            seen: vec![seen(tracing)],
-            ..Judgement::default()
-        };
-        for blame in &tracing.blames {
+        let holds = |blame: &Blame| {
             let always = matches!(
                 blame.scope,
                 Scope::All | Scope::Instance(_) | Scope::Transport(_)
             );
-            if blame.side == Side::Callee
+            blame.side == Side::Callee
                 && always
                 && too_strict(blame).is_none()
                 && !client_sends_rubbish(blame)
-            {
-                judgement.findings.push(finding(evidence, blame));
-            }
-        }
-        if judgement.findings.is_empty() {
-            judgement.distance = Some(distance(tracing));
-        }
-        judgement
+        };
+        judge_blames(evidence, holds, finding)
     }
 }
 

@@ -1,6 +1,6 @@
 //! `trace/edge-broken-caller-side`: the calls of one service begin new traces at whoever is called.
 
-use super::{CALLS, client_sends_rubbish, distance, instance, seen, too_strict, with_pairs};
+use super::{CALLS, client_sends_rubbish, instance, judge_blames, too_strict, with_pairs};
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::Evidence;
 use crate::evidence::tracing::{Blame, Scope, Side, tell};
@@ -53,23 +53,12 @@ impl Rule for CallerSide {
     }
 
     fn judge(&self, evidence: &Evidence) -> Judgement {
-        let tracing = &evidence.tracing;
-        let mut judgement = Judgement {
-            seen: vec![seen(tracing)],
-            ..Judgement::default()
-        };
-        for blame in &tracing.blames {
-            if blame.side == Side::Caller
+        let holds = |blame: &Blame| {
+            blame.side == Side::Caller
                 && too_strict(blame).is_none()
                 && !client_sends_rubbish(blame)
-            {
-                judgement.findings.push(finding(evidence, blame));
-            }
-        }
-        if judgement.findings.is_empty() {
-            judgement.distance = Some(distance(tracing));
-        }
-        judgement
+        };
+        judge_blames(evidence, holds, finding)
     }
 }
 

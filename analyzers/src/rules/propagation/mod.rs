@@ -11,7 +11,7 @@ mod tracestate;
 #[cfg(test)]
 mod tests;
 
-use crate::engine::{Finding, Rule, Seen};
+use crate::engine::{Finding, Judgement, Rule, Seen};
 use crate::evidence::tracing::headers::Form;
 use crate::evidence::tracing::{Blame, Scope, Side, Tracing, tell};
 use crate::evidence::{Evidence, Need, need};
@@ -127,7 +127,26 @@ fn complaints(finding: Finding, evidence: &Evidence, blame: &Blame) -> Finding {
     ))
 }
 
-/// The nearest any scope came, for those who ask why nothing was found.
+/// A finding for each side that is to blame in this way.
+fn judge_blames(
+    evidence: &Evidence,
+    holds: impl Fn(&Blame) -> bool,
+    finding: impl Fn(&Evidence, &Blame) -> Finding,
+) -> Judgement {
+    let tracing = &evidence.tracing;
+    let findings: Vec<Finding> = tracing
+        .blames
+        .iter()
+        .filter(|blame| holds(blame))
+        .map(|blame| finding(evidence, blame))
+        .collect();
+    Judgement {
+        seen: vec![seen(tracing)],
+        distance: findings.is_empty().then(|| distance(tracing)),
+        findings,
+    }
+}
+
 fn seen(tracing: &Tracing) -> String {
     format!(
         "{} calls were seen from both sides in one trace, {} in two",
@@ -136,6 +155,7 @@ fn seen(tracing: &Tracing) -> String {
     )
 }
 
+/// The nearest any scope came, for those who ask why nothing was found.
 fn distance(tracing: &Tracing) -> String {
     format!(
         "{} calls broke the trace; {} with a side in common, and {} of that side's calls, make a finding",

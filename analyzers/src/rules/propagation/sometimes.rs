@@ -1,6 +1,6 @@
 //! `trace/edge-broken-sometimes`: traces go on into a service at one time and break at another.
 
-use super::{CALLS, client_sends_rubbish, complaints, distance, seen, too_strict, with_pairs};
+use super::{CALLS, client_sends_rubbish, complaints, judge_blames, too_strict, with_pairs};
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::Evidence;
 use crate::evidence::tracing::edges::Crowd;
@@ -52,22 +52,12 @@ impl Rule for Sometimes {
     }
 
     fn judge(&self, evidence: &Evidence) -> Judgement {
-        let tracing = &evidence.tracing;
-        let mut judgement = Judgement {
-            seen: vec![seen(tracing)],
-            ..Judgement::default()
-        };
-        for blame in &tracing.blames {
+        let holds = |blame: &Blame| {
             let split = matches!(blame.scope, Scope::Route(_) | Scope::Agent(_) | Scope::Some);
             let wrong = client_sends_rubbish(blame);
-            if too_strict(blame).is_none() && (wrong || (blame.side == Side::Callee && split)) {
-                judgement.findings.push(finding(evidence, blame));
-            }
-        }
-        if judgement.findings.is_empty() {
-            judgement.distance = Some(distance(tracing));
-        }
-        judgement
+            too_strict(blame).is_none() && (wrong || (blame.side == Side::Callee && split))
+        };
+        judge_blames(evidence, holds, finding)
     }
 }
 

@@ -26,13 +26,7 @@ const RULES: [&dyn Rule; 7] = [
 /// The only finding of all rules about trace context: its cause, and whom it names first.
 #[track_caller]
 fn only(scene: &Scene) -> (&'static str, String, Certainty) {
-    let evidence = scene.evidence();
-    let found: Vec<_> = RULES
-        .iter()
-        .flat_map(|rule| rule.judge(&evidence).findings)
-        .collect();
-    assert_eq!(found.len(), 1, "{found:#?}");
-    let finding = &found[0];
+    let finding = scene.only_of(&RULES);
     (
         finding.cause_id,
         finding.subjects[0].service.clone(),
@@ -42,12 +36,7 @@ fn only(scene: &Scene) -> (&'static str, String, Certainty) {
 
 #[track_caller]
 fn nothing(scene: &Scene) {
-    let evidence = scene.evidence();
-    for rule in RULES {
-        let judgement = rule.judge(&evidence);
-        assert!(judgement.findings.is_empty(), "{judgement:#?}");
-        assert!(judgement.distance.is_some(), "{}", rule.about().id);
-    }
+    scene.nothing_of(&RULES);
 }
 
 /// Calls that hold together while others may not.

@@ -1,8 +1,8 @@
-//! One request in the log: a fixed head, then the payload, folded and compressed where that pays.
+//! One request in the log: a fixed head, then the payload, shortened and compressed where that pays.
 
-use super::fold::{Fold, Parts};
 use super::mark::{MARK, Mark};
 use super::pack;
+use super::shorten::{Parts, Shortener};
 use crate::signal::Signal;
 use crate::time::Nanos;
 
@@ -17,12 +17,12 @@ const COMPRESS_FROM: usize = 256;
 pub enum Packing {
     Plain,
     Compressed,
-    /// Folded first.
-    Folded,
+    /// Shortened first.
+    Shortened,
 }
 
 impl Packing {
-    const ALL: [Packing; 3] = [Packing::Plain, Packing::Compressed, Packing::Folded];
+    const ALL: [Packing; 3] = [Packing::Plain, Packing::Compressed, Packing::Shortened];
 }
 
 /// What stands before a payload.
@@ -84,11 +84,11 @@ fn signal_of(number: u8) -> Option<Signal> {
 }
 
 impl Frame {
-    /// Packs a payload, which must be under 4 GiB (receivers allow far less). `fold` holds what was seen of its parts.
+    /// Packs a payload, which must be under 4 GiB (receivers allow far less). `shortener` holds what was seen of its parts.
     pub fn pack(
         signal: Signal,
         payload: &[u8],
-        fold: Option<&mut Fold>,
+        shortener: Option<&mut Shortener>,
         items: u32,
         hash: u128,
         received_at: Nanos,
@@ -100,7 +100,7 @@ impl Frame {
             bytes.extend_from_slice(payload);
             Packing::Plain
         } else {
-            pack::onto(payload, fold, &mut bytes)?
+            pack::onto(payload, shortener, &mut bytes)?
         };
         let mut head = FrameHead {
             signal,
@@ -195,7 +195,7 @@ impl FrameHead {
         }
     }
 
-    /// The payload itself, and the parts it was folded by.
+    /// The payload itself, and the parts it was shortened by.
     pub fn unpack(
         &self,
         stored: &[u8],

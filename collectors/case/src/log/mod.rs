@@ -4,20 +4,20 @@
 //! nothing of what requests mean: validation comes before, columns come after.
 
 pub mod append;
-pub mod fold;
 pub mod frame;
 pub mod mark;
 mod pack;
 pub mod read;
 mod search;
+pub mod shorten;
 #[cfg(test)]
 pub(crate) mod tests;
 
 pub use append::LogAppender;
-pub use fold::{Fold, Follow, Parts};
 pub use frame::{Frame, FrameHead};
 pub use mark::Mark;
 pub use read::{LogReader, Torn, TornKind};
+pub use shorten::{Follow, Parts, Shortener};
 
 use std::path::{Path, PathBuf};
 

@@ -5,20 +5,20 @@ use std::cell::RefCell;
 use zstd::bulk::{Compressor, Decompressor};
 use zstd::zstd_safe::{CParameter, Strategy, compress_bound};
 
-use super::fold::{self, Fold, Parts};
 use super::frame::Packing;
+use super::shorten::{self, Parts, Shortener};
 
 /// Room a thread keeps; a request far above the usual must not pin its memory for ever.
 const ROOM_KEPT: usize = 4 << 20;
 
-/// Folding adds at most this to a payload: a number or two for each of its shortest parts.
-const MOST_FOLDED: usize = 3;
+/// Shortening adds at most this to a payload: a number or two for each of its shortest parts.
+const MOST_ADDED: usize = 3;
 
 /// With the room they write into: giving back and faulting in a quarter of a megabyte for every request costs more
 /// than copying what came out of it.
 struct Packer {
     plain: Compressor<'static>,
-    folded: Compressor<'static>,
+    shortened: Compressor<'static>,
     room: Vec<u8>,
     unpacked: Vec<u8>,
 }
@@ -30,19 +30,19 @@ thread_local! {
 
 impl Packer {
     fn new() -> std::io::Result<Packer> {
-        let mut folded = Compressor::new(1)?;
-        // What folding leaves is mostly ids and times: no time is spent on their digits.
+        let mut shortened = Compressor::new(1)?;
+        // What shortening leaves is mostly ids and times: no time is spent on their digits.
         for parameter in [
             CParameter::Strategy(Strategy::ZSTD_fast),
             CParameter::HashLog(14),
             CParameter::MinMatch(6),
             CParameter::TargetLength(1),
         ] {
-            folded.set_parameter(parameter)?;
+            shortened.set_parameter(parameter)?;
         }
         Ok(Packer {
             plain: Compressor::new(1)?,
-            folded,
+            shortened,
             room: Vec::new(),
             unpacked: Vec::new(),
         })
@@ -52,7 +52,7 @@ impl Packer {
 /// Appends the payload to `bytes` in the smallest way that is worth its time.
 pub(super) fn onto(
     payload: &[u8],
-    fold: Option<&mut Fold>,
+    shortener: Option<&mut Shortener>,
     bytes: &mut Vec<u8>,
 ) -> std::io::Result<Packing> {
     PACKER.with_borrow_mut(|slot| {
@@ -61,9 +61,10 @@ pub(super) fn onto(
             None => slot.insert(Packer::new()?),
         };
         packer.unpacked.clear();
-        let folded = fold.is_some_and(|fold| fold.end(payload, &mut packer.unpacked));
-        let (compressor, from) = if folded {
-            (&mut packer.folded, packer.unpacked.as_slice())
+        let shortened =
+            shortener.is_some_and(|shortener| shortener.end(payload, &mut packer.unpacked));
+        let (compressor, from) = if shortened {
+            (&mut packer.shortened, packer.unpacked.as_slice())
         } else {
             (&mut packer.plain, payload)
         };
@@ -73,11 +74,11 @@ pub(super) fn onto(
         let packing = if len + 4 >= payload.len() {
             bytes.extend_from_slice(payload);
             Packing::Plain
-        } else if folded {
+        } else if shortened {
             bytes.reserve_exact(len + 4);
             bytes.extend_from_slice(&(from.len() as u32).to_le_bytes());
             bytes.extend_from_slice(&packer.room);
-            Packing::Folded
+            Packing::Shortened
         } else {
             bytes.reserve_exact(len);
             bytes.extend_from_slice(&packer.room);
@@ -119,7 +120,7 @@ pub(super) fn open(
         }
         let (len, stored) = stored.split_first_chunk::<4>()?;
         let len = u32::from_le_bytes(*len) as usize;
-        if len > raw_len.saturating_mul(MOST_FOLDED) + 64 {
+        if len > raw_len.saturating_mul(MOST_ADDED) + 64 {
             return None;
         }
         room.clear();
@@ -127,10 +128,10 @@ pub(super) fn open(
         let whole = decompressor
             .decompress_to_buffer(stored, room)
             .is_ok_and(|read| read == len);
-        let unfolded = whole.then(|| fold::unfold(room, raw_len, out, parts));
+        let lengthened = whole.then(|| shorten::lengthen(room, raw_len, out, parts));
         if room.capacity() > ROOM_KEPT {
             *room = Vec::new();
         }
-        unfolded?
+        lengthened?
     })
 }

@@ -6,10 +6,10 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::fold::Parts;
 use super::frame::{FrameFault, FrameHead, HEAD_LEN};
 use super::mark::{FIRST_LINE, MARK, Mark};
 use super::search;
+use super::shorten::Parts;
 use crate::CaseError;
 
 /// A place in a log where no whole frame stands.
@@ -171,7 +171,7 @@ impl LogReader {
         Ok(Some(head))
     }
 
-    /// The parts by which the last frame's payload was folded.
+    /// The parts by which the last frame's payload was shortened.
     pub fn parts(&self) -> &Parts {
         &self.parts
     }

@@ -2,7 +2,7 @@
 
 use serde::de::DeserializeOwned;
 
-use crate::log::Fold;
+use crate::log::Shortener;
 use crate::receipt::{AppendError, Receipt};
 use crate::signal::{
     JournalRecord, LedgerRow, ProbeResult, RegistryEvent, RegistrySnapshot, Signal,
@@ -10,13 +10,13 @@ use crate::signal::{
 use crate::wire::spans::{Scratch, SpanView, SpanVisitor};
 use crate::wire::{KeyValueView, OriginView, WireError, logs, metrics, spans};
 
-/// Counts what a payload holds. `fold` learns of the parts that repeat.
+/// Counts what a payload holds. `shortener` learns of the parts that repeat.
 pub(super) fn check(
     signal: Signal,
     payload: &[u8],
-    fold: &mut Fold,
+    shortener: &mut Shortener,
 ) -> Result<Receipt, AppendError> {
-    fold.begin();
+    shortener.begin();
     let mut receipt = Receipt::default();
     let mut refusal = None;
     let walked = match signal {
@@ -24,7 +24,7 @@ pub(super) fn check(
             payload,
             &mut SpanCheck {
                 payload,
-                fold,
+                shortener,
                 receipt: &mut receipt,
                 refusal: &mut refusal,
             },
@@ -54,7 +54,7 @@ pub(super) fn check(
 
 struct SpanCheck<'a, 'o> {
     payload: &'a [u8],
-    fold: &'o mut Fold,
+    shortener: &'o mut Shortener,
     receipt: &'o mut Receipt,
     refusal: &'o mut Option<&'static str>,
 }
@@ -63,7 +63,7 @@ impl<'a> SpanVisitor<'a> for SpanCheck<'a, '_> {
     #[inline(always)]
     fn attribute(&mut self, body: &'a [u8], _: &mut Scratch<'a>) -> Result<(), WireError> {
         // One that stood before in this request reads as well as it did then.
-        if !self.fold.part(self.payload, body) {
+        if !self.shortener.part(self.payload, body) {
             KeyValueView::read(body)?;
         }
         Ok(())

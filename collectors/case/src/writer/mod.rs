@@ -23,7 +23,7 @@ use bytes::Bytes;
 
 use crate::CaseError;
 use crate::lock::WriterLock;
-use crate::log::{Fold, Frame, LogAppender};
+use crate::log::{Frame, LogAppender, Shortener};
 use crate::manifest::Manifest;
 use crate::receipt::{AppendError, Receipt};
 use crate::signal::Signal;
@@ -386,7 +386,7 @@ impl Shared {
 }
 
 thread_local! {
-    static FOLD: RefCell<Fold> = RefCell::default();
+    static SHORTENER: RefCell<Shortener> = RefCell::default();
 }
 
 /// What a request holds, and its frame if any of it can be kept.
@@ -395,13 +395,13 @@ fn check_and_pack(
     payload: &[u8],
     hash: u128,
 ) -> Result<(Receipt, Option<Frame>), AppendError> {
-    FOLD.with_borrow_mut(|fold| {
-        let receipt = check::check(signal, payload, fold)?;
+    SHORTENER.with_borrow_mut(|shortener| {
+        let receipt = check::check(signal, payload, shortener)?;
         if receipt.accepted == 0 {
             return Ok((receipt, None));
         }
         let items = u32::try_from(receipt.accepted).unwrap_or(u32::MAX);
-        Frame::pack(signal, payload, Some(fold), items, hash, wall_clock())
+        Frame::pack(signal, payload, Some(shortener), items, hash, wall_clock())
             .map(|frame| (receipt, Some(frame)))
             .map_err(|error| AppendError::Storage {
                 reason: error.to_string(),

@@ -15,6 +15,7 @@ use crate::runtime::Rt;
 use crate::seed;
 use crate::server::http::{Class, HttpReply, HttpRequest, Router};
 use crate::server::parse;
+use crate::server::router::business_routes;
 use crate::services::user_management::wire::{
     AddressBody, Credentials, NewUser, session_json, user_json,
 };
@@ -24,26 +25,14 @@ const ADDRESS_ID: &str = "addr-1";
 
 pub(super) fn router(rt: &Rt) -> Router {
     let mut router = Router::new();
-    macro_rules! route {
-        ($method:ident $path:literal $handler:expr) => {
-            let shared = Arc::clone(rt);
-            router = router.route(
-                Method::$method,
-                $path,
-                Class::Business,
-                move |request: HttpRequest| {
-                    let rt = Arc::clone(&shared);
-                    async move { $handler(&rt, &request).await }
-                },
-            );
-        };
+    business_routes! { router, rt;
+        GET "/api/v1/account/profile" profile;
+        PUT "/api/v1/account/addresses/{id}" change_address;
+        POST "/api/v1/account/addresses/{id}" change_address;
+        POST "/api/v1/users/authenticate" authenticate;
+        GET "/api/v1/users/{id}" get_user;
+        POST "/api/v1/users" create_user;
     }
-    route!(GET "/api/v1/account/profile" profile);
-    route!(PUT "/api/v1/account/addresses/{id}" change_address);
-    route!(POST "/api/v1/account/addresses/{id}" change_address);
-    route!(POST "/api/v1/users/authenticate" authenticate);
-    route!(GET "/api/v1/users/{id}" get_user);
-    route!(POST "/api/v1/users" create_user);
     for (path, is_list) in [
         ("/users", true),
         ("/api/users", true),

@@ -1,8 +1,5 @@
 //! Owns the gateway's route table: which call each path becomes, and how answers become JSON.
 
-use std::sync::Arc;
-
-use http::Method;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tonic::Code;
@@ -15,51 +12,42 @@ use crate::proto::{checkout, orders, products};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::seed;
-use crate::server::http::{Class, HttpReply, HttpRequest, Router};
+use crate::server::http::{HttpReply, HttpRequest, Router};
+use crate::server::router::business_routes;
 use crate::server::{parse, parse_or_default};
 
 pub(super) const DEFAULT_USER: &str = "user-123";
 
 pub fn router(rt: &Rt) -> Router {
     let mut router = Router::new();
-    macro_rules! route {
-        ($method:ident $path:literal $handler:expr) => {
-            let shared = Arc::clone(rt);
-            router = router.route(
-                Method::$method,
-                $path,
-                Class::Business,
-                move |request: HttpRequest| {
-                    let rt = Arc::clone(&shared);
-                    async move { $handler(&rt, &request).await }
-                },
-            );
-        };
+    business_routes! { router, rt;
+        POST "/api/v1/checkout" post_checkout;
+        POST "/api/v1/orders" create_order;
+        GET "/api/v1/orders" list_orders;
+        GET "/api/v1/orders/{id}" get_order;
+        GET "/api/v1/orders/{id}/status" order_status;
+        GET "/api/v1/products" list_products;
+        GET "/api/v1/products/{id}" get_product;
+        GET "/api/v1/catalog" list_products;
+        GET "/api/v1/catalog/{id}" get_product;
+        PUT "/api/v1/products/{id}" update_product;
+        PUT "/api/v1/products/{id}/price" update_price;
+        // Older names, answered without the envelope.
+        GET "/products/{id}" get_product;
+        GET "/api/products/{id}" get_product;
+        POST "/orders" create_capstone_order;
+        POST "/api/orders" create_capstone_order;
+        GET "/orders" list_orders;
+        GET "/api/orders" list_orders;
+        GET "/orders/{id}" get_order;
+        GET "/api/orders/{id}" get_order;
+        GET "/orders/{id}/status" order_status;
+        GET "/api/orders/{id}/status" order_status;
     }
-    route!(POST "/api/v1/checkout" post_checkout);
-    route!(POST "/api/v1/orders" create_order);
-    route!(GET "/api/v1/orders" list_orders);
-    route!(GET "/api/v1/orders/{id}" get_order);
-    route!(GET "/api/v1/orders/{id}/status" order_status);
-    route!(GET "/api/v1/products" list_products);
-    route!(GET "/api/v1/products/{id}" get_product);
-    route!(GET "/api/v1/catalog" list_products);
-    route!(GET "/api/v1/catalog/{id}" get_product);
-    route!(PUT "/api/v1/products/{id}" update_product);
-    route!(PUT "/api/v1/products/{id}/price" update_price);
-    // Older names, answered without the envelope.
-    route!(GET "/products/{id}" get_product);
-    route!(GET "/api/products/{id}" get_product);
-    route!(POST "/orders" create_capstone_order);
-    route!(POST "/api/orders" create_capstone_order);
-    route!(GET "/orders" list_orders);
-    route!(GET "/api/orders" list_orders);
-    route!(GET "/orders/{id}" get_order);
-    route!(GET "/api/orders/{id}" get_order);
-    route!(GET "/orders/{id}/status" order_status);
-    route!(GET "/api/orders/{id}/status" order_status);
     if rt.config.demo_get {
-        route!(GET "/api/v1/checkout" demo_checkout);
+        business_routes! { router, rt;
+            GET "/api/v1/checkout" demo_checkout;
+        }
     }
     router
 }

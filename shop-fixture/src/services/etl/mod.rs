@@ -6,7 +6,6 @@ mod job;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Method;
 use serde_json::{Value, json};
 
 use super::Served;
@@ -14,7 +13,8 @@ use crate::error::{ApiError, ShopError};
 use crate::messaging::consumer;
 use crate::runtime::Rt;
 use crate::server::admin;
-use crate::server::http::{Class, HttpReply, HttpRequest, Router};
+use crate::server::http::{HttpReply, HttpRequest, Router};
+use crate::server::router::business_routes;
 use crate::store::{Store, StoreError};
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
@@ -36,24 +36,12 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
 
 fn router(rt: &Rt) -> Router {
     let mut router = Router::new();
-    macro_rules! route {
-        ($method:ident $path:literal $handler:expr) => {
-            let shared = Arc::clone(rt);
-            router = router.route(
-                Method::$method,
-                $path,
-                Class::Business,
-                move |request: HttpRequest| {
-                    let rt = Arc::clone(&shared);
-                    async move { $handler(&rt, &request).await }
-                },
-            );
-        };
+    business_routes! { router, rt;
+        GET "/jobs" jobs;
+        POST "/jobs/{name}/run" run_now;
+        GET "/analytics/revenue" revenue;
+        GET "/analytics/events" events;
     }
-    route!(GET "/jobs" jobs);
-    route!(POST "/jobs/{name}/run" run_now);
-    route!(GET "/analytics/revenue" revenue);
-    route!(GET "/analytics/events" events);
     router
 }
 

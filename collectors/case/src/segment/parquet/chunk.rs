@@ -20,9 +20,6 @@ use super::{delta, levels};
 /// Rows in a page. Small enough that a single trace costs little to read, large enough to compress.
 const PAGE_ROWS: usize = 16_384;
 
-/// Values looked at to choose between two ways of writing a column.
-const SAMPLE: usize = PAGE_ROWS;
-
 /// How hard pages are compressed. Texts are numbered by then: higher levels find next to nothing more.
 const LEVEL: i32 = 1;
 const NUMBERS_LEVEL: i32 = 3;
@@ -411,7 +408,7 @@ impl Chunk<'_> {
         Ok(Some(spec.offset))
     }
 
-    /// Where there is a choice, pages are written the way that makes the beginning of the first one smaller.
+    /// Where there is a choice, pages are written the way that makes the first one's values smaller.
     fn choose(&mut self, compressor: &mut Compressor, first: Option<&Span>) -> How {
         let ways = match self.values {
             Values::F64(_) => return How::Plain,
@@ -428,11 +425,9 @@ impl Chunk<'_> {
         let Some(first) = first.filter(|_| ways[0] != ways[1]) else {
             return ways[0];
         };
-        let from = first.values.start;
-        let sample = from..first.values.end.min(from + SAMPLE);
         let mut size = |how| {
             self.page.clear();
-            self.fill(sample.clone(), how);
+            self.fill(first.values.clone(), how);
             compressor
                 .compress(&self.page)
                 .map_or(usize::MAX, |page| page.len())

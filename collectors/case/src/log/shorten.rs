@@ -1,20 +1,23 @@
-//! Folding: parts of a payload that stood before in it are named instead of repeated.
+//! Shortening: parts of a payload that stood before in it are named instead of repeated.
 //!
 //! Spans of one request carry the same attributes over and over. Who walks a request tells where each attribute stands;
-//! one that came before becomes a number. What is left is a quarter of the work for the compressor, and whoever reads
-//! it back learns which attributes are the same without comparing them. A folded payload unfolds to the very same
+//! one that came before becomes a number. That leaves the compressor less to look for, and whoever reads it back
+//! learns which attributes are the same without comparing them. A shortened payload lengthens to the very same
 //! bytes. Knows nothing of what the parts mean.
 
 /// Shorter parts are not worth a number.
 const SHORTEST: usize = 6;
 
+/// Room a thread keeps from one payload to the next.
+const ROOM_KEPT: usize = 4 << 20;
+
 /// Places in the table of parts. A part that meets another in its place takes it over: only smallness is lost.
 const SLOTS_LOG: u32 = 13;
 const SLOTS: usize = 1 << SLOTS_LOG;
 
-/// A payload's folded form, with the room to make the next one.
+/// A payload's shortened form, with the room to make the next one.
 #[derive(Debug, Default)]
-pub struct Fold {
+pub struct Shortener {
     /// Where each distinct part stands, and its length.
     parts: Vec<(u32, u32)>,
     /// Part numbers plus one, by hash.
@@ -28,12 +31,15 @@ pub struct Fold {
     named: usize,
 }
 
-impl Fold {
+impl Shortener {
     /// A new payload.
     pub fn begin(&mut self) {
+        // A giant payload must not pin its memory for ever.
+        if self.literals.capacity() > ROOM_KEPT || self.parts.capacity() > ROOM_KEPT / 8 {
+            *self = Shortener::default();
+        }
         self.parts.clear();
         self.slots.clear();
-        self.slots.resize(SLOTS, 0);
         self.ops.clear();
         self.literals.clear();
         self.told = 0;
@@ -56,6 +62,10 @@ impl Fold {
             _ => at,
         };
         let whole = &payload[from..end];
+        // Requests of other signals name no parts, and are spared the table.
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, 0);
+        }
         let slot = &mut self.slots[hash(part)];
         let known = slot.checked_sub(1).filter(|number| {
             let (known_at, known_len) = self.parts[*number as usize];
@@ -85,7 +95,7 @@ impl Fold {
         known.is_some()
     }
 
-    /// The folded form behind everything in `out`; false if there was next to nothing to fold.
+    /// The shortened form behind everything in `out`; false if there was next to nothing to shortener.
     pub fn end(&mut self, payload: &[u8], out: &mut Vec<u8>) -> bool {
         if self.named == 0 || payload.len() > u32::MAX as usize {
             return false;
@@ -94,15 +104,11 @@ impl Fold {
         out.extend_from_slice(&self.ops);
         out.extend_from_slice(&self.literals);
         out.extend_from_slice(&payload[self.copied..]);
-        // A giant payload must not pin its memory for ever.
-        if self.literals.capacity() > 4 << 20 {
-            *self = Fold::default();
-        }
         true
     }
 }
 
-/// Where the parts of an unfolded payload stand.
+/// Where the parts of an lengthened payload stand.
 #[derive(Debug, Default)]
 pub struct Parts {
     /// Where each occurrence ends, and the number of its part.
@@ -150,12 +156,17 @@ impl Follow<'_> {
     }
 }
 
-/// Puts a payload of `raw_len` bytes together again; `None` if the folded form is not one.
-pub fn unfold(folded: &[u8], raw_len: usize, out: &mut Vec<u8>, parts: &mut Parts) -> Option<()> {
+/// Puts a payload of `raw_len` bytes together again; `None` if the shortened form is not one.
+pub fn lengthen(
+    shortened: &[u8],
+    raw_len: usize,
+    out: &mut Vec<u8>,
+    parts: &mut Parts,
+) -> Option<()> {
     out.clear();
     parts.clear();
     out.reserve_exact(raw_len);
-    let (ops_len, rest) = folded.split_first_chunk::<4>()?;
+    let (ops_len, rest) = shortened.split_first_chunk::<4>()?;
     let (mut ops, mut literals) = rest.split_at_checked(u32::from_le_bytes(*ops_len) as usize)?;
     let mut known: Vec<(u32, u32)> = Vec::new();
     while !ops.is_empty() {
@@ -274,25 +285,25 @@ mod tests {
 
     use super::*;
 
-    fn folded(payload: &[u8], parts: &[std::ops::Range<usize>]) -> (Vec<u8>, Vec<bool>) {
-        let mut fold = Fold::default();
-        fold.begin();
+    fn shortened(payload: &[u8], parts: &[std::ops::Range<usize>]) -> (Vec<u8>, Vec<bool>) {
+        let mut shortener = Shortener::default();
+        shortener.begin();
         let seen = parts
             .iter()
-            .map(|range| fold.part(payload, &payload[range.clone()]))
+            .map(|range| shortener.part(payload, &payload[range.clone()]))
             .collect();
         let mut out = Vec::new();
-        fold.end(payload, &mut out);
+        shortener.end(payload, &mut out);
         (out, seen)
     }
 
     #[test]
     fn what_stood_before_is_named_and_comes_back() {
         let payload = b"head J\x0aabcdefghij J\x0aabcdefghijJ\x0aabcdefghiX tail";
-        let (out, seen) = folded(payload, &[7..17, 20..30, 32..42]);
+        let (out, seen) = shortened(payload, &[7..17, 20..30, 32..42]);
         assert_eq!(seen, [false, true, false]);
         let (mut back, mut parts) = (Vec::new(), Parts::default());
-        unfold(&out, payload.len(), &mut back, &mut parts).unwrap();
+        lengthen(&out, payload.len(), &mut back, &mut parts).unwrap();
         assert_eq!(back, payload);
         assert_eq!(parts.distinct(), 2);
         let mut follow = parts.follow();
@@ -304,7 +315,7 @@ mod tests {
 
     #[test]
     fn nothing_repeated_is_nothing_to_fold() {
-        let (out, seen) = folded(b"abcdefgh12345678", &[0..8, 8..16]);
+        let (out, seen) = shortened(b"abcdefgh12345678", &[0..8, 8..16]);
         assert_eq!(seen, [false, false]);
         assert!(out.is_empty());
     }
@@ -313,20 +324,20 @@ mod tests {
     fn what_is_no_folded_form_is_refused_and_never_grows_beyond_its_length() {
         let payload: Vec<u8> = (0..40u8).flat_map(|i| [i % 3; 8]).collect();
         let ranges: Vec<_> = (0..40).map(|i| i * 8..i * 8 + 8).collect();
-        let (whole, _) = folded(&payload, &ranges);
+        let (whole, _) = shortened(&payload, &ranges);
         let (mut out, mut parts) = (Vec::new(), Parts::default());
-        assert!(unfold(&whole, payload.len(), &mut out, &mut parts).is_some());
+        assert!(lengthen(&whole, payload.len(), &mut out, &mut parts).is_some());
         assert_eq!(out, payload);
-        assert!(unfold(&whole, payload.len() - 1, &mut out, &mut parts).is_none());
-        assert!(unfold(&whole, payload.len() + 1, &mut out, &mut parts).is_none());
+        assert!(lengthen(&whole, payload.len() - 1, &mut out, &mut parts).is_none());
+        assert!(lengthen(&whole, payload.len() + 1, &mut out, &mut parts).is_none());
         for cut in 0..whole.len() {
-            assert!(unfold(&whole[..cut], payload.len(), &mut out, &mut parts).is_none());
+            assert!(lengthen(&whole[..cut], payload.len(), &mut out, &mut parts).is_none());
         }
         for at in 0..whole.len() {
             for bit in 0..8 {
                 let mut damaged = whole.clone();
                 damaged[at] ^= 1 << bit;
-                let _ = unfold(&damaged, payload.len(), &mut out, &mut parts);
+                let _ = lengthen(&damaged, payload.len(), &mut out, &mut parts);
                 assert!(out.len() <= payload.len() + damaged.len());
             }
         }
