@@ -189,3 +189,64 @@ async fn what_a_kind_cannot_do_is_refused_with_the_reason() {
     assert_eq!(shop.debug("/faults").await, json!([]));
     shop.shop.stop().await;
 }
+
+#[tokio::test]
+async fn a_processor_out_of_order_fails_charges_and_refunds_apart() {
+    let shop = start(|_| {}).await;
+    for (mode, reason) in [
+        ("unavailable", "PROCESSOR_FAILED"),
+        ("unconfigured", "INTERNAL"),
+    ] {
+        let fault = shop
+            .fault(json!({
+                "kind": "processor_down", "target": { "service": "payment" },
+                "params": { "mode": mode, "operation": "charge" },
+            }))
+            .await;
+        let (status, answer) = shop.checkout(json!({}), "").await;
+        assert_eq!(status, 402, "{answer}");
+        assert!(answer.to_string().contains(reason), "{mode}: {answer}");
+        shop.end_fault(&fault).await;
+        assert_eq!(shop.checkout(json!({}), "").await.0, 201);
+    }
+    // The charge goes through, the shipment fails, and the money cannot be given back until the fault ends.
+    let fault = shop
+        .fault(json!({
+            "kind": "processor_down", "target": { "service": "payment" }, "params": { "operation": "refund" },
+            "ttl_s": 600,
+        }))
+        .await;
+    let url = format!(
+        "{}/api/v1/checkout?behavior=shipping:error%3D409:1",
+        shop.gateway()
+    );
+    let asked = shop
+        .client
+        .post(url)
+        .json(&json!({}))
+        .header("prefer", "respond-async");
+    assert_eq!(asked.send().await.unwrap().status().as_u16(), 202);
+    eventually("the refund has failed", LIMIT, async || {
+        let active = shop.debug("/sagas/active").await;
+        let tried = active.as_array()?.iter().any(|saga| {
+            let log = saga["log"].as_array().cloned().unwrap_or_default();
+            log.iter()
+                .any(|entry| entry["kind"] == "comp_result" && entry["outcome"] != "ok")
+        });
+        tried.then_some(())
+    })
+    .await;
+    let statuses = async || -> Vec<Value> {
+        let rows = shop.debug("/ledgers/payments").await;
+        let rows = rows.as_array().unwrap().iter();
+        rows.map(|row| row["status"].clone()).collect()
+    };
+    let refunded = |all: &[Value]| all.iter().filter(|status| **status == "REFUNDED").count();
+    assert_eq!(refunded(&statuses().await), 0);
+    shop.end_fault(&fault).await;
+    eventually("the money is given back", LIMIT, async || {
+        (refunded(&statuses().await) == 1).then_some(())
+    })
+    .await;
+    shop.shop.stop().await;
+}

@@ -11,6 +11,7 @@ mod health;
 mod kind;
 mod logs;
 mod messaging;
+mod payments;
 mod process;
 mod recovering;
 mod registration;
@@ -34,6 +35,7 @@ const TABLES: &[&[KindInfo]] = &[
     undoing::KINDS,
     recovering::KINDS,
     messaging::KINDS,
+    payments::KINDS,
     store::KINDS,
     analysis::KINDS,
 ];

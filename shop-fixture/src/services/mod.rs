@@ -13,6 +13,7 @@ pub mod message_bus;
 pub mod notification;
 pub mod order_management;
 pub mod payment;
+pub mod processor;
 pub mod product_catalog;
 pub mod registry;
 pub mod reviews;

@@ -12,6 +12,7 @@ use tonic::{Code, Request, Response, Status};
 use books::{COLUMNS, SCHEMA, find, read, record_attempt, refund, settle};
 
 use super::Served;
+use super::processor::{self, Operation};
 use crate::call::{CallOptions, grpc};
 use crate::catalog::FRAUD;
 use crate::context;
@@ -25,7 +26,7 @@ use crate::proto::{fraud, payments as proto};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::store::{Store, StoreError};
-use crate::telemetry::{Attributes, Kind};
+use crate::telemetry::Attributes;
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let path = rt.config.db_path(rt.spec.name);
@@ -62,24 +63,6 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
 struct Payments {
     rt: Rt,
     publisher: Arc<Publisher>,
-}
-
-/// What the processor says to a payment method; never decided by the network.
-enum Verdict {
-    Approved,
-    Refused(&'static str),
-    Silent,
-}
-
-fn verdict(method: &str) -> Verdict {
-    match method {
-        "card" | "card-456" => Verdict::Approved,
-        "card-expired" => Verdict::Refused("CARD_EXPIRED"),
-        "card-insufficient" => Verdict::Refused("INSUFFICIENT_FUNDS"),
-        "card-fraud" => Verdict::Refused("FRAUD"),
-        "card-timeout" => Verdict::Silent,
-        _ => Verdict::Refused("DECLINED"),
-    }
 }
 
 impl Payments {
@@ -139,8 +122,7 @@ impl Payments {
     async fn without_suspicion(
         &self,
         request: &proto::PaymentRequest,
-        verdict: Verdict,
-    ) -> Result<Verdict, ApiError> {
+    ) -> Result<processor::Decision, ApiError> {
         let ask = fraud::ScoreRequest {
             order_id: request.order_id.clone(),
             user_id: request.user_id.clone(),
@@ -157,9 +139,9 @@ impl Payments {
         let score: fraud::Score =
             grpc::unary(&self.rt, "fraud.v1.FraudService/ScoreOrder", options, ask).await?;
         Ok(if score.verdict == "REVIEW" {
-            Verdict::Refused("FRAUD")
+            Err("FRAUD")
         } else {
-            verdict
+            Ok(())
         })
     }
 
@@ -183,22 +165,16 @@ impl Payments {
                 record_attempt(tx, &attempt, &key, &trace_id, recorded)
             })
             .await?;
-        let mut verdict = verdict(&method);
-        if flags::is_on(&self.rt, flags::FRAUD_SYNC) {
-            verdict = self.without_suspicion(&request, verdict).await?;
-        }
-        let verdict = match verdict {
-            Verdict::Silent => {
-                tokio::time::sleep(timeouts::PROCESSOR).await;
-                let error = ApiError::new(
-                    Code::DeadlineExceeded,
-                    "PROCESSOR_TIMEOUT",
-                    "the processor did not answer",
-                );
-                return Err(error);
+        let suspicion = if flags::is_on(&self.rt, flags::FRAUD_SYNC) {
+            self.without_suspicion(&request).await?
+        } else {
+            Ok(())
+        };
+        let verdict = match suspicion {
+            Ok(()) => {
+                processor::ask(&self.rt, Operation::Charge, &method, request.amount_cents).await?
             }
-            Verdict::Approved => Ok(()),
-            Verdict::Refused(code) => Err(code),
+            refused => refused,
         };
         let (ticket, id) = (ticket.clone(), payment_id.clone());
         let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
@@ -242,6 +218,35 @@ impl Payments {
         }
     }
 
+    /// Has the processor give the money back, if it ever took it.
+    async fn give_back(&self, request: &proto::RefundRequest) -> Result<(), ApiError> {
+        let order_id = request.order_id.clone();
+        let taken = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| {
+                tx.one(
+                    "SELECT payments",
+                    "SELECT method, amount_cents - refund_cents FROM payments
+                     WHERE order_id = ?1 AND status = 'COMPLETED'",
+                    [order_id],
+                    |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
+                )
+            })
+            .await?;
+        let Some((method, left)) = taken else {
+            return Ok(());
+        };
+        let amount = match request.amount_cents {
+            0 => left,
+            asked => asked,
+        };
+        processor::ask(&self.rt, Operation::Refund, &method, amount)
+            .await?
+            // Not for good: whoever settles it with the processor wants the next attempt to succeed.
+            .map_err(|code| ApiError::new(Code::Internal, code, "the processor refused the refund"))
+    }
+
     async fn refund(&self, request: proto::RefundRequest) -> Result<proto::Payment, ApiError> {
         if request.amount_cents < 0 || request.order_id.is_empty() {
             return Err(ApiError::invalid(
@@ -257,7 +262,7 @@ impl Payments {
                 Begin::Replay(outcome) => return replayed(outcome?),
                 Begin::Run(ticket) => ticket,
             };
-        if let Err(error) = processor_refunds(&self.rt).await {
+        if let Err(error) = self.give_back(&request).await {
             ticket.settle_failure(&self.rt, &error).await?;
             return Err(error);
         }
@@ -352,40 +357,6 @@ fn replayed(bytes: Vec<u8>) -> Result<proto::Payment, ApiError> {
         .map_err(|_| ApiError::internal("the stored answer is not readable"))
 }
 
-/// Asks the processor to give money back.
-async fn processor_refunds(rt: &Rt) -> Result<(), ApiError> {
-    let span = rt.telemetry.span("POST /refunds", Kind::Client);
-    span.set("peer.service", "processor");
-    span.set("http.request.method", "POST");
-    let mode = rt.faults.find("processor_refunds");
-    let outcome = match mode.as_ref().map(|params| params["mode"].as_str()) {
-        Some(Some("silent")) => {
-            tokio::time::sleep(timeouts::PROCESSOR).await;
-            Err(ApiError::new(
-                Code::DeadlineExceeded,
-                "PROCESSOR_TIMEOUT",
-                "the processor did not answer",
-            ))
-        }
-        Some(_) => {
-            span.set("http.response.status_code", 503);
-            Err(ApiError::new(
-                Code::Unavailable,
-                "PROCESSOR_FAILED",
-                "the processor answered 503",
-            ))
-        }
-        None => Ok(()),
-    };
-    match &outcome {
-        Err(error) if error.reason == "PROCESSOR_TIMEOUT" => span.fail("timeout", &error.message),
-        Err(error) => span.fail("503", &error.message),
-        Ok(()) => span.set("http.response.status_code", 200),
-    }
-    span.end();
-    outcome
-}
-
 #[tonic::async_trait]
 impl PaymentsService for Payments {
     async fn process_payment(
@@ -438,12 +409,12 @@ impl PaymentsService for Payments {
         &self,
         request: Request<proto::PaymentMethodRef>,
     ) -> Result<Response<proto::PaymentMethodReply>, Status> {
-        let reply = match verdict(&request.into_inner().payment_method_id) {
-            Verdict::Approved | Verdict::Silent => proto::PaymentMethodReply {
+        let reply = match processor::refusal(&request.into_inner().payment_method_id) {
+            None => proto::PaymentMethodReply {
                 valid: true,
                 reason: String::new(),
             },
-            Verdict::Refused(code) => proto::PaymentMethodReply {
+            Some(code) => proto::PaymentMethodReply {
                 valid: false,
                 reason: code.to_owned(),
             },
