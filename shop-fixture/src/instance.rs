@@ -210,13 +210,31 @@ async fn become_ready(rt: &Rt, options: &ServeOptions) -> Result<End, ShopError>
         register::keep_registered(Arc::clone(rt)).await;
         return std::future::pending().await;
     }
+    let early = rt.faults.find("early_register").map(|params| {
+        let delay = Duration::from_millis(params["delay_ready_ms"].as_u64().unwrap_or_default());
+        (
+            delay,
+            tokio::spawn(register::keep_registered(Arc::clone(rt))),
+        )
+    });
+    if let Some((delay, _)) = &early {
+        // Whoever lifts the fault meanwhile has it ready at once.
+        let mut changes = rt.faults.changes();
+        let lifted =
+            async { while rt.faults.is_on("early_register") && changes.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(*delay, lifted).await;
+    }
     for upstream in rt.spec.essential {
         while !discovery::is_resolvable(rt, upstream).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }
     rt.set_ready(true);
-    let registered = register::keep_registered(Arc::clone(rt));
+    let registered = async {
+        if early.is_none() {
+            register::keep_registered(Arc::clone(rt)).await;
+        }
+    };
     let told = async {
         // The record must be in the registry before the supervisor counts the instance as ready; but one that cannot
         // get there is not to be waited for without end.

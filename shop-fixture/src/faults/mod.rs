@@ -20,6 +20,7 @@ mod saga;
 mod store;
 mod tracing;
 mod undoing;
+mod wear;
 
 pub use kind::{Form, KindInfo, Param, Reach, Unsaid};
 
@@ -38,6 +39,7 @@ const TABLES: &[&[KindInfo]] = &[
     payments::KINDS,
     store::KINDS,
     analysis::KINDS,
+    wear::KINDS,
 ];
 
 /// Every kind that can be switched on.

@@ -114,6 +114,13 @@ impl Begun {
             None => {}
         }
         spoil::end_before_work(rt, &self.span).await;
+        if !rt.is_ready() && rt.faults.is_on("early_register") {
+            return Err(ApiError::new(
+                Code::Unavailable,
+                "NOT_READY",
+                "the store is not open yet",
+            ));
+        }
         self.fail_by_fault(rt).await?;
         if let Some(error) = self.effects.error
             && self.rng.chance(error.probability)

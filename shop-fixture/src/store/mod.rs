@@ -266,6 +266,20 @@ pub fn hold_write_lock(path: &Path, hold: Duration) -> Result<(), StoreError> {
     lock.rollback().map_err(fail)
 }
 
+/// A connection with a read transaction that stays open until it is dropped: nothing that is written from now on can be
+/// taken from the write-ahead log into the database.
+pub fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let fail = |source| StoreError::Statement {
+        statement: "BEGIN".to_owned(),
+        source,
+    };
+    let connection = connect(path).map_err(fail)?;
+    connection
+        .execute_batch("BEGIN; SELECT count(*) FROM sqlite_schema;")
+        .map_err(fail)?;
+    Ok(connection)
+}
+
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE

@@ -9,7 +9,7 @@ use tonic::Code;
 
 use super::Supervisor;
 use super::process::Managed;
-use crate::catalog::ServiceSpec;
+use crate::catalog::{REGISTRY, ServiceSpec};
 use crate::clock::{Clock, rfc3339};
 use crate::config::write_json;
 use crate::error::{ApiError, ShopError};
@@ -105,8 +105,12 @@ fn targets(
     request: &FaultRequest,
     running: bool,
 ) -> Result<Vec<Arc<Managed>>, ApiError> {
+    let services: Vec<&str> = match request.params["services"].as_str() {
+        Some(named) => named.split(',').map(str::trim).collect(),
+        None => vec![request.target.service.as_str()],
+    };
     let wanted = |managed: &Arc<Managed>| {
-        managed.service() == request.target.service
+        services.contains(&managed.service())
             && request
                 .target
                 .instance
@@ -259,10 +263,17 @@ async fn pass_on(
         return Err(unreachable("it is not ready".to_owned()));
     };
     let url = format!("http://127.0.0.1:{}/admin/faults", ports.admin);
-    let request = FaultRequest {
+    let mut request = FaultRequest {
         after_s: None,
         ..request.clone()
     };
+    if request.kind == "registry_partition" {
+        // What each of the services has of it.
+        "partition".clone_into(&mut request.kind);
+        request.params = json!({ "to": REGISTRY });
+        request.target.service = managed.service().to_owned();
+        request.target.instance = None;
+    }
     let sent = supervisor
         .client
         .post(url)

@@ -77,6 +77,15 @@ impl LogFile {
         })
     }
 
+    /// Goes on in a new file of the name, wherever the old one has gone.
+    pub(super) fn reopen(&self, path: &Path) -> Result<(), ShopError> {
+        if let (Some(known), Some(fresh)) = (&self.file, Self::open(Some(path))?.file) {
+            let fresh = fresh.into_inner().unwrap_or_else(PoisonError::into_inner);
+            *known.lock().unwrap_or_else(PoisonError::into_inner) = fresh;
+        }
+        Ok(())
+    }
+
     pub(super) fn write(&self, identity: &Identity, record: &LogRecord) {
         let Some(file) = &self.file else { return };
         let mut line = record.to_json(identity).to_string();

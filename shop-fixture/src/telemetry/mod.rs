@@ -183,6 +183,11 @@ impl Telemetry {
         self.inner.clock.now()
     }
 
+    /// Opens the log file anew, as after its rotation.
+    pub fn reopen_log(&self, path: &std::path::Path) -> Result<(), ShopError> {
+        self.inner.log_file.reopen(path)
+    }
+
     /// A span below the current one, or a root if there is none.
     #[must_use]
     pub fn span(&self, name: impl Into<String>, kind: Kind) -> Span {

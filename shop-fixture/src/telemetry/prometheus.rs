@@ -65,7 +65,13 @@ fn write_series(
 }
 
 fn exposed_name(definition: &Definition) -> String {
-    let mut name = definition.name.replace('.', "_");
+    // A gauge must not end like the count of a histogram, and these have names that everybody knows.
+    let known = match definition.name {
+        "process.thread.count" => "process.threads",
+        "process.unix.file_descriptor.count" => "process.open_fds",
+        other => other,
+    };
+    let mut name = known.replace('.', "_");
     let unit = match definition.unit {
         "s" => "_seconds",
         "By" => "_bytes",
