@@ -283,6 +283,10 @@ impl Managed {
 
     /// Keeps the process down, from its coming end on, until as many faults have been lifted as have been laid on it.
     pub(super) fn hold(&self) {
+        // Whoever lets go before the process has ended wants it back all the same.
+        let mut state = self.lock();
+        state.again = state.pid.is_some();
+        drop(state);
         self.held.send_modify(|count| *count += 1);
     }
 
