@@ -1,13 +1,10 @@
 //! Owns the faults of what wears out slowly or changes from outside: files that cannot be cut back, contracts that no
-//! longer fit, a flag that somebody flips, a start that comes too early.
+//! longer fit, a start that comes too early.
 
 use std::sync::Arc;
-use std::time::Duration;
-
-use serde_json::{Value, json};
 
 use super::kind::{Form, KindInfo, Reach, any, kind, param, required};
-use crate::catalog::{FLAGS, REGISTRY};
+use crate::catalog::REGISTRY;
 use crate::runtime::Rt;
 
 pub(super) const KINDS: &[KindInfo] = &[
@@ -37,18 +34,6 @@ pub(super) const KINDS: &[KindInfo] = &[
     )
     .begins(|rt, _| {
         tokio::spawn(lose_log_file(Arc::clone(rt)));
-    }),
-    kind(
-        "flag_flip",
-        "Somebody sets a feature flag; it is set back when the fault ends.",
-    )
-    .takes(&[
-        required("key", Form::Text),
-        required("value", Form::Text),
-    ])
-    .only_on(&[FLAGS])
-    .begins(|rt, params| {
-        tokio::spawn(flip(Arc::clone(rt), params.clone()));
     }),
     kind(
         "proto_mismatch",
@@ -87,30 +72,4 @@ async fn lose_log_file(rt: Rt) {
     until_off(&rt, "log_rotate_stuck").await;
     // Without its file an instance goes on; it only logs where nobody reads.
     let _ = rt.telemetry.reopen_log(&path);
-}
-
-async fn flip(rt: Rt, params: Value) {
-    let (Some(key), Some(text)) = (params["key"].as_str(), params["value"].as_str()) else {
-        return;
-    };
-    let Some(port) = rt.ports.http else { return };
-    let url = format!("http://127.0.0.1:{port}/flags/{key}");
-    let wanted: Value = serde_json::from_str(text).unwrap_or_else(|_| json!(text));
-    let client = &rt.connections.http;
-    let Ok(answer) = client.get(&url).send().await else {
-        return;
-    };
-    let before: Value = answer.json().await.unwrap_or_default();
-    let set = async |value: &Value| {
-        let body = json!({ "value": value });
-        let sent = client.put(&url).json(&body).timeout(Duration::from_secs(5));
-        sent.send()
-            .await
-            .is_ok_and(|answer| answer.status().is_success())
-    };
-    // A key or value that the service refuses changes nothing, as if somebody had mistyped it.
-    if set(&wanted).await {
-        until_off(&rt, "flag_flip").await;
-        set(&before["value"]).await;
-    }
 }
