@@ -165,6 +165,12 @@ pub async fn debug_rows(
             .and_then(crate::clock::parse_rfc3339)
             .unwrap_or(now);
         row["age_ms"] = (now.saturating_sub(updated) / 1_000_000).into();
+        // What a saga carries on from its request may name an injected behaviour.
+        if rt.config.blind
+            && let Some(data) = row["saga_data"].as_object_mut()
+        {
+            data.remove("baggage");
+        }
         rows.push(row);
     }
     Ok(rows)
