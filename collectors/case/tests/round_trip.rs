@@ -292,7 +292,14 @@ fn attributes_that_repeat_survive_whatever_stands_between_them() {
                 "unlike",
                 &format!("value {}", if n > 700 { n % 5 } else { n }),
             ),
-            common::text("shop", if n.is_multiple_of(2) { "north" } else { "south" }),
+            common::text(
+                "shop",
+                if n.is_multiple_of(2) {
+                    "north"
+                } else {
+                    "south"
+                },
+            ),
         ];
         attributes.extend(common::every_kind());
         opentelemetry_proto::tonic::trace::v1::Span {
