@@ -1,4 +1,4 @@
-//! Lists the incident files, so that they are built into the binary: one more file is one more incident.
+//! Lists the incident files and the books, so that they are built into the binary: one more file is one more of them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -6,29 +6,49 @@ use std::{env, fs, io};
 
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=incidents");
-    let root =
-        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("incidents");
-    let mut list = String::from("&[\n");
-    for workflow in sorted(&root)?.into_iter().filter(|path| path.is_dir()) {
+    println!("cargo:rerun-if-changed=books");
+    let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let mut incidents = Vec::new();
+    for workflow in sorted(&root.join("incidents"))?
+        .into_iter()
+        .filter(|path| path.is_dir())
+    {
         println!("cargo:rerun-if-changed={}", workflow.display());
-        for file in sorted(&workflow)? {
-            if file
-                .extension()
-                .is_some_and(|extension| extension == "toml")
-            {
-                let id = format!("{}/{}", stem(&workflow), stem(&file));
-                // Writing to a string does not fail.
-                let _ = writeln!(
-                    list,
-                    "    ({id:?}, include_str!({:?})),",
-                    file.display().to_string()
-                );
-            }
+        for file in toml_files(&workflow)? {
+            incidents.push((format!("{}/{}", stem(&workflow), stem(&file)), file));
         }
     }
+    fs::write(out.join("incidents.rs"), list(&incidents))?;
+    let books: Vec<(String, PathBuf)> = toml_files(&root.join("books"))?
+        .into_iter()
+        .map(|file| (stem(&file), file))
+        .collect();
+    fs::write(out.join("books.rs"), list(&books))
+}
+
+fn list(files: &[(String, PathBuf)]) -> String {
+    let mut list = String::from("&[\n");
+    for (id, file) in files {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            list,
+            "    ({id:?}, include_str!({:?})),",
+            file.display().to_string()
+        );
+    }
     list.push_str("]\n");
-    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default()).join("incidents.rs");
-    fs::write(out, list)
+    list
+}
+
+fn toml_files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    Ok(sorted(folder)?
+        .into_iter()
+        .filter(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "toml")
+        })
+        .collect())
 }
 
 fn sorted(folder: &Path) -> io::Result<Vec<PathBuf>> {

@@ -37,6 +37,11 @@ impl CaseArgs {
         }
     }
 
+    /// The path that was given, if one was.
+    pub fn named(&self) -> Option<PathBuf> {
+        self.path.clone().or_else(|| self.case.clone())
+    }
+
     /// The path of the case; says on standard error which one was taken when none was named.
     pub fn resolve(&self, console: &Console) -> Result<PathBuf, CliError> {
         if let Some(path) = self.path.as_ref().or(self.case.as_ref()) {

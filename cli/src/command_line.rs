@@ -71,6 +71,9 @@ pub enum Command {
     /// Run, load and break the bundled shop.
     #[command(subcommand)]
     Shop(commands::shop::ShopCommand),
+    /// Troubleshooting books: questions that evidence answers, one after the other, down to a cause.
+    #[command(subcommand)]
+    Playbook(commands::playbook::PlaybookCommand),
     /// The shop's incidents: whether diagnosis finds them.
     #[command(subcommand)]
     Drill(commands::drill::DrillCommand),
@@ -108,6 +111,7 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Pin(args) => commands::pin::run(&args, console),
         Command::Seal(args) => commands::seal::run(&args, console),
         Command::Shop(command) => commands::shop::run(command, console),
+        Command::Playbook(command) => commands::playbook::run(command, console),
         Command::Drill(command) => commands::drill::run(command, console),
         Command::Bench(command) => commands::bench::run(&command, console),
         Command::Completions(args) => commands::completions::run(&args, Cli::command(), console),

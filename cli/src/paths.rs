@@ -30,6 +30,11 @@ pub fn cases() -> Result<PathBuf, CliError> {
     Ok(base("XDG_DATA_HOME", ".local/share")?.join("cases"))
 }
 
+/// Folder of what people write for this program: books of their own.
+pub fn config() -> Result<PathBuf, CliError> {
+    base("XDG_CONFIG_HOME", ".config")
+}
+
 /// Folder of what outlives a run without being data: the last case, the shop's run folder.
 pub fn state() -> Result<PathBuf, CliError> {
     base("XDG_STATE_HOME", ".local/state")

@@ -1,9 +1,12 @@
-//! Incidents and what a right diagnosis says of them; how a diagnosis is scored against that.
+//! Books and incidents: how a cause is proven step by step, and which faults practice and tests are made of.
 //!
-//! An incident is data: which fault the shop is given, under which load, and what is to be found. Nothing here starts a
-//! shop or reads a case: the command line does both and hands over reports. Books (ordered questions that evidence
-//! answers) are to stand here as well; none is built so far.
+//! A book is data: ordered questions that evidence answers, ending in a cause. An incident is data: which fault the shop
+//! is given, under which load, and what is to be found. Nothing here starts a shop, asks a network or speaks to a
+//! terminal: the command line does, and hands over cases, reports and people's answers.
 
+pub mod book;
+pub mod drill;
 pub mod incident;
 pub mod place;
 pub mod score;
+pub mod walk;

@@ -19,6 +19,7 @@ pub mod newest;
 pub mod open;
 pub mod orders;
 pub mod pin;
+pub mod playbook;
 pub mod progress;
 pub mod query;
 pub mod registry;

@@ -7,4 +7,5 @@ pub mod roster;
 pub mod saga;
 pub mod spark;
 pub mod trace;
+pub mod walk;
 pub mod waterfall;

@@ -16,6 +16,7 @@ mod source;
 mod watcher;
 
 pub use fields::parse as parse_json;
+pub use probes::look;
 pub use shop::{ShopRegistry, read_events, read_snapshot};
 pub use source::{Answering, EventBatch, RegistrySource, SourceError};
 pub use watcher::{WatchError, WatchOptions, Watcher};

@@ -90,6 +90,30 @@ pub(super) async fn watch(shared: Arc<Shared>, mut stop: watch::Receiver<bool>) 
     }
 }
 
+/// Looks at these instances once, all checks of each, no address outside `reach`.
+pub async fn look(
+    instances: &[RegistryInstance],
+    reach: fetch::Reach,
+    timeout: Duration,
+) -> Vec<ProbeResult> {
+    let bounds = Bounds {
+        connect: timeout,
+        total: timeout,
+        body: HEALTH_BYTES,
+        reach,
+    };
+    let mut round = JoinSet::new();
+    for instance in instances {
+        let instance = instance.clone();
+        round.spawn(async move { probe(&instance, &bounds).await });
+    }
+    let mut found: Vec<ProbeResult> = round.join_all().await.into_iter().flatten().collect();
+    found.sort_by(|a, b| {
+        (&a.service, &a.instance, &a.check).cmp(&(&b.service, &b.instance, &b.check))
+    });
+    found
+}
+
 async fn probe(instance: &RegistryInstance, bounds: &Bounds) -> Vec<ProbeResult> {
     let address: HostPort = match instance.address.parse() {
         Ok(address) => address,

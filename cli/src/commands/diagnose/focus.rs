@@ -13,19 +13,19 @@ use crate::commands::trace;
 use crate::error::CliError;
 use crate::reading::Reading;
 
-#[derive(Debug, Clone, Args)]
-pub(super) struct FocusArgs {
+#[derive(Debug, Clone, Default, Args)]
+pub struct FocusArgs {
     /// Show only what has to do with this trace: an id, or the beginning of one.
     #[arg(long, value_name = "ID")]
-    trace: Option<String>,
+    pub trace: Option<String>,
     /// Show only what has to do with this order.
     #[arg(long, value_name = "ID", conflicts_with = "trace")]
-    order: Option<String>,
+    pub order: Option<String>,
 }
 
 /// What a finding must have to do with.
 #[derive(Debug, Default)]
-pub(super) struct Focus {
+pub struct Focus {
     traces: BTreeSet<TraceId>,
     order: Option<String>,
     sagas: BTreeSet<String>,
@@ -35,7 +35,7 @@ pub(super) struct Focus {
 }
 
 impl FocusArgs {
-    pub(super) fn resolve(&self, reading: &Reading) -> Result<Option<Focus>, CliError> {
+    pub fn resolve(&self, reading: &Reading) -> Result<Option<Focus>, CliError> {
         let mut focus = Focus::default();
         if let Some(id) = &self.trace {
             focus.traces.insert(trace::find(&reading.case, id)?);
@@ -109,6 +109,11 @@ impl Focus {
         Ok(())
     }
 
+    /// The traces that are meant.
+    pub fn traces(&self) -> impl Iterator<Item = TraceId> {
+        self.traces.iter().copied()
+    }
+
     fn add_span(&mut self, span: &Span) {
         self.from = Some(self.from.map_or(span.start, |from| from.min(span.start)));
         self.until = self.until.max(span.end);
@@ -118,7 +123,7 @@ impl Focus {
         }
     }
 
-    pub(super) fn is_about(&self, finding: &Finding) -> bool {
+    pub fn is_about(&self, finding: &Finding) -> bool {
         self.is_direct(finding)
             || self.is_around(finding)
             || finding

@@ -1,7 +1,7 @@
 //! `casefile diagnose`: every rule over a window, and an exit code that says how it came out.
 
 mod choice;
-mod focus;
+pub mod focus;
 mod known;
 
 use analyzers::engine::{self, Finding, Report, Severity, Verdict};

@@ -3,6 +3,7 @@
 mod lint;
 mod list;
 mod plan;
+mod proof;
 mod shop_of;
 mod stage;
 mod table;

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::proof::{Outcome, Proof};
 use super::trial::Trial;
 use crate::output::{Column, Line, Table, Tone};
 
@@ -18,6 +19,29 @@ pub(super) struct Summary {
     /// Runs of either kind with a finding of warning or above that has nothing to do with them.
     pub runs_with_false_alarms: usize,
     pub broken_runs: usize,
+    pub books: Books,
+}
+
+/// Where books ended, where they were walked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub(super) struct Books {
+    pub walked: usize,
+    pub right: usize,
+    pub cannot_tell_between: usize,
+    pub wrong: usize,
+    pub no_cause: usize,
+}
+
+impl Books {
+    fn add(&mut self, proof: &Proof) {
+        self.walked += 1;
+        match proof.outcome {
+            Outcome::Right => self.right += 1,
+            Outcome::Open => self.cannot_tell_between += 1,
+            Outcome::Wrong => self.wrong += 1,
+            Outcome::CannotTell => self.no_cause += 1,
+        }
+    }
 }
 
 impl Summary {
@@ -37,6 +61,9 @@ impl Summary {
             summary.incidents += 1;
             summary.symptoms_found += usize::from(score.symptom_found);
             summary.causes_named_first += usize::from(score.is_right());
+            if let Some(proof) = &trial.proof {
+                summary.books.add(proof);
+            }
             let later = !score.is_right()
                 && (score.rank.is_some_and(|rank| rank <= 3) || !score.missing.is_empty());
             summary.causes_named_later += usize::from(later);
@@ -58,8 +85,46 @@ pub(super) fn lines(trials: &[Trial], width: usize) -> Vec<Line> {
         table.row(row(trial));
     }
     let mut lines = table.lines(width);
+    lines.extend(proofs(trials, width));
     lines.push(Line::new());
     lines.push(Line::plain(summary(&Summary::of(trials))));
+    lines
+}
+
+/// Where each book ended that was walked.
+fn proofs(trials: &[Trial], width: usize) -> Vec<Line> {
+    let proofs: Vec<(&Trial, &Proof)> = trials
+        .iter()
+        .filter_map(|trial| trial.proof.as_ref().map(|proof| (trial, proof)))
+        .collect();
+    if proofs.is_empty() {
+        return Vec::new();
+    }
+    let mut table = Table::new(vec![
+        Column::left("incident").shrinks_to(30),
+        Column::left("book"),
+        Column::right("questions"),
+        Column::left("ends"),
+        Column::left("at").shrinks_to(30),
+    ]);
+    for (trial, proof) in proofs {
+        let tone = match proof.outcome {
+            Outcome::Right => Tone::Plain,
+            Outcome::Open | Outcome::CannotTell => Tone::Odd,
+            Outcome::Wrong => Tone::Bad,
+        };
+        let mut at: Vec<&str> = proof.named.iter().map(String::as_str).collect();
+        at.extend(proof.open.iter().map(String::as_str));
+        table.row(vec![
+            Line::plain(&trial.id),
+            Line::plain(&proof.book),
+            Line::plain(proof.questions.to_string()),
+            Line::new().with(tone, proof.outcome.name()),
+            Line::plain(at.join(" or ")),
+        ]);
+    }
+    let mut lines = vec![Line::new()];
+    lines.extend(table.lines(width));
     lines
 }
 
@@ -128,6 +193,13 @@ fn summary(summary: &Summary) -> String {
             summary.healthy_runs, summary.healthy_and_quiet
         ));
     }
+    let books = &summary.books;
+    if books.walked > 0 {
+        parts.push(format!(
+            "{} books: {} right, {} cannot tell between causes, {} without a cause, {} wrong",
+            books.walked, books.right, books.cannot_tell_between, books.no_cause, books.wrong
+        ));
+    }
     parts.push(format!(
         "{} with false alarms",
         summary.runs_with_false_alarms
@@ -158,6 +230,7 @@ mod tests {
                 missing: Vec::new(),
                 false_alarms: alarms.iter().map(|alarm| (*alarm).to_owned()).collect(),
             }),
+            proof: None,
             headline: None,
             detected_after_s: rank.map(|_| 4.25),
             requests: 1,

@@ -11,19 +11,30 @@ use analyzers::engine::{self, Report};
 use analyzers::evidence::Evidence;
 use analyzers::rules;
 use case::{Case, Nanos, Window};
+use playbooks::book::Shelf;
 use playbooks::incident::Incident;
 use playbooks::score::{self, Score};
 use rustix::process::{Pid, Signal, kill_process_group, test_kill_process_group};
 use serde::Serialize;
 
 use super::plan::{Plan, Told, read_json, write_json};
+use super::proof::{self, Proof};
+use crate::commands::playbook::Walking;
 use crate::error::CliError;
-use crate::reading::threads;
+use crate::reading::{Reading, threads};
 
 /// What starting and stopping a shop may take beside the time it is watched.
 const AROUND: Duration = Duration::from_secs(240);
 /// How exactly the moment of detection is found out.
 const STEP: u64 = 500_000_000;
+
+/// How runs are made and judged.
+pub(super) struct How<'a> {
+    /// The runs were made before and kept; they are judged again.
+    pub again: bool,
+    /// Walk the book of the incident's workflow too.
+    pub books: Option<&'a Shelf>,
+}
 
 /// How a run came out.
 #[derive(Debug, Clone, Serialize)]
@@ -35,6 +46,9 @@ pub(super) struct Trial {
     pub cause: String,
     #[serde(flatten)]
     pub score: Option<Score>,
+    /// How the book of its workflow came out, where books are walked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proof: Option<Proof>,
     /// The report's first sentence.
     pub headline: Option<String>,
     /// From the fault until the evidence was enough to find the symptom.
@@ -96,13 +110,19 @@ impl Trial {
 
 /// Stages an incident and judges its case. What goes wrong with the run is part of the trial; an error is for what goes
 /// wrong around it.
-pub(super) fn run(plan: &Plan, incident: &Incident, healthy: bool) -> Result<Trial, CliError> {
+pub(super) fn run(
+    plan: &Plan,
+    incident: &Incident,
+    healthy: bool,
+    how: &How<'_>,
+) -> Result<Trial, CliError> {
     let mut trial = Trial {
         id: incident.id.clone(),
         seed: plan.seed,
         healthy,
         cause: incident.expect.cause.clone(),
         score: None,
+        proof: None,
         headline: None,
         detected_after_s: None,
         requests: 0,
@@ -110,8 +130,12 @@ pub(super) fn run(plan: &Plan, incident: &Incident, healthy: bool) -> Result<Tri
         spans: 0,
         error: None,
     };
-    match stage(plan, incident)? {
-        Ok(told) => judge(plan, incident, &told, &mut trial)?,
+    let staged = match how.again {
+        true => Ok(read_json(&plan.told_path())?),
+        false => stage(plan, incident)?,
+    };
+    match staged {
+        Ok(told) => judge(plan, incident, &told, how, &mut trial)?,
         Err(why) => trial.error = Some(why),
     }
     Ok(trial)
@@ -182,7 +206,13 @@ fn end(group: Option<Pid>) -> bool {
 }
 
 /// Diagnoses what was collected up to the moment the run ended. Nothing but the case is looked at for that.
-fn judge(plan: &Plan, incident: &Incident, told: &Told, trial: &mut Trial) -> Result<(), CliError> {
+fn judge(
+    plan: &Plan,
+    incident: &Incident,
+    told: &Told,
+    how: &How<'_>,
+    trial: &mut Trial,
+) -> Result<(), CliError> {
     let case = Case::open(&plan.case)?;
     let report = |until: u64| -> Result<(Report, u64), CliError> {
         let window = Window {
@@ -212,7 +242,18 @@ fn judge(plan: &Plan, incident: &Incident, told: &Told, trial: &mut Trial) -> Re
     if trial.healthy {
         score.false_alarms = score::alarms(&whole);
     }
-    if score.symptom_found && told.struck > 0 {
+    if let Some(shelf) = how.books.filter(|_| !trial.healthy) {
+        let window = Window {
+            from: Nanos(0),
+            until: Nanos(told.ended),
+        };
+        let walking = Walking::diagnosed(Reading::at(&plan.case, window)?, whole)?;
+        trial.proof = proof::prove(&walking, shelf, incident, |wanted, service, instance| {
+            is_meant(&told.instances, wanted, service, instance)
+        });
+    }
+    // Runs that are judged again were found in time, or not, when they were run.
+    if score.symptom_found && told.struck > 0 && !how.again {
         // The earliest end of the window at which it is found; that more evidence finds less is not provided for.
         let (mut unfound, mut found) = (told.struck, told.ended);
         while found.saturating_sub(unfound) > STEP {

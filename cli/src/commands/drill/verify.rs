@@ -7,6 +7,7 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use clap::Args;
+use playbooks::book::Shelf;
 use playbooks::incident::Incident;
 use serde::Serialize;
 use shop_fixture::config::{Noise, Profile};
@@ -17,7 +18,7 @@ use crate::commands::collect::duration;
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
-use trial::Trial;
+use trial::{How, Trial};
 
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
@@ -51,6 +52,12 @@ pub struct VerifyArgs {
     /// Keep the cases and the shops' files here, and a line of results for each run.
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Walk the book of each incident's workflow too, with no hint, and say where it ends.
+    #[arg(long)]
+    books: bool,
+    /// Run nothing: judge again what --keep left in this folder.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "healthy", "incident", "workflow"])]
+    again: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -70,9 +77,22 @@ struct VerifyObject<'a> {
 }
 
 pub(super) fn run(args: &VerifyArgs, console: &mut Console) -> Result<u8, CliError> {
-    let runs = runs(args)?;
-    let folder = Folder::make(args.keep.as_deref())?;
-    let trials = all(&runs, &folder, usize::from(args.jobs), console)?;
+    let shelf = match args.books {
+        true => Some(Shelf::built_in()?),
+        false => None,
+    };
+    let how = How {
+        again: args.again.is_some(),
+        books: shelf.as_ref(),
+    };
+    let trials = match &args.again {
+        Some(folder) => again(folder, &how, console)?,
+        None => {
+            let runs = runs(args)?;
+            let folder = Folder::make(args.keep.as_deref())?;
+            all(&runs, &folder, &how, usize::from(args.jobs), console)?
+        }
+    };
     let summary = table::Summary::of(&trials);
     match args.format {
         Format::Json => console.json(&VerifyObject {
@@ -166,6 +186,7 @@ impl Drop for Folder {
 fn all(
     runs: &[Run],
     folder: &Folder,
+    how: &How<'_>,
     jobs: usize,
     console: &Console,
 ) -> Result<Vec<Trial>, CliError> {
@@ -178,7 +199,7 @@ fn all(
                 loop {
                     let place = next.fetch_add(1, Ordering::SeqCst);
                     let Some(run) = runs.get(place) else { return };
-                    let trial = one(run, place, folder);
+                    let trial = one(run, place, folder, how);
                     let failed = trial.is_err();
                     // Nobody listens any more once another run has failed.
                     if sender.send((place, trial)).is_err() || failed {
@@ -202,7 +223,47 @@ fn all(
     Ok(trials.into_iter().map(|(_, trial)| trial).collect())
 }
 
-fn one(run: &Run, place: usize, folder: &Folder) -> Result<Trial, CliError> {
+/// Judges again what was kept, in the order of the files' names.
+fn again(folder: &Path, how: &How<'_>, console: &Console) -> Result<Vec<Trial>, CliError> {
+    let failed = |error: std::io::Error| {
+        CliError::io(format!("read the folder {}", folder.display()), &error)
+    };
+    let mut plans: Vec<PathBuf> = std::fs::read_dir(folder)
+        .map_err(failed)?
+        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
+        .filter(|path| path.to_string_lossy().ends_with(".plan.json"))
+        .collect();
+    plans.sort();
+    let mut trials = Vec::new();
+    for path in plans {
+        let mut plan: Plan = plan::read_json(&path)?;
+        // The folder may have been moved since.
+        let beside = |old: &Path| match old.file_name() {
+            Some(name) => folder.join(name),
+            None => old.to_owned(),
+        };
+        plan.case = beside(&plan.case);
+        plan.run_dir = beside(&plan.run_dir);
+        if !plan.told_path().exists() {
+            console.remark(&format!("{}: the run was not finished", plan.id));
+            continue;
+        }
+        let incident = Incident::parse(&plan.id, &plan.id, &plan.incident)?;
+        let healthy = incident.faults.is_empty();
+        let trial = trial::run(&plan, &incident, healthy, how)?;
+        console.remark(&trial.line());
+        trials.push(trial);
+    }
+    if trials.is_empty() {
+        return Err(
+            CliError::new(format!("no finished run in {}", folder.display()))
+                .hint("`casefile drill verify --keep DIR` leaves them"),
+        );
+    }
+    Ok(trials)
+}
+
+fn one(run: &Run, place: usize, folder: &Folder, how: &How<'_>) -> Result<Trial, CliError> {
     let name = format!(
         "{:03}-{}-{}",
         place + 1,
@@ -216,7 +277,7 @@ fn one(run: &Run, place: usize, folder: &Folder) -> Result<Trial, CliError> {
         run_dir: folder.path.join(&name),
         seed: run.seed,
     };
-    let trial = trial::run(&plan, &run.incident, run.healthy)?;
+    let trial = trial::run(&plan, &run.incident, run.healthy, how)?;
     trial.note_in(&folder.path)?;
     if !folder.kept {
         drop(std::fs::remove_dir_all(&plan.case));

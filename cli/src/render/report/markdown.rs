@@ -85,6 +85,9 @@ fn finding_lines(finding: &Finding) -> Vec<String> {
         });
     }
     out.push(format!("- Do: {}", text(&finding.remedy)));
+    if let Some(prove) = super::prove::book_of(finding) {
+        out.push(format!("- Prove: {}", code(&prove.command())));
+    }
     if !finding.consequences.is_empty() {
         out.push("- Follows from it:".to_owned());
         for follows in &finding.consequences {
@@ -99,7 +102,7 @@ fn finding_lines(finding: &Finding) -> Vec<String> {
 }
 
 /// Text in which nothing means anything to Markdown.
-fn text(raw: &str) -> String {
+pub fn text(raw: &str) -> String {
     let mut out = String::with_capacity(raw.len());
     for c in clean(raw).chars() {
         if matches!(
@@ -114,7 +117,7 @@ fn text(raw: &str) -> String {
 }
 
 /// Text between backticks, more of them than stand in it.
-fn code(raw: &str) -> String {
+pub fn code(raw: &str) -> String {
     let raw = clean(raw);
     let longest = raw
         .split(|c| c != '`')

@@ -5,6 +5,7 @@ pub mod github;
 pub mod junit;
 pub mod markdown;
 pub mod object;
+pub mod prove;
 pub mod sarif;
 #[cfg(test)]
 mod tests;
@@ -207,6 +208,13 @@ fn finding_lines(finding: &Finding, shown: &Shown<'_>, width: usize) -> Vec<Line
         ));
     }
     out.extend(labelled("do", &finding.remedy, None, width));
+    if let Some(prove) = prove::book_of(finding) {
+        out.push(
+            Line::new()
+                .with(Tone::Dim, format!("         {:<8}", "prove"))
+                .with(Tone::Accent, prove.command()),
+        );
+    }
     out.extend(consequences(finding, shown.all, width));
     out
 }

@@ -5,6 +5,7 @@ use case::Window;
 use serde::Serialize;
 
 use super::Shown;
+use super::prove::ProveObject;
 
 /// The JSON schema of the object.
 pub const SCHEMA: &str = include_str!("schema.json");
@@ -35,6 +36,8 @@ struct Summary {
 #[derive(Serialize)]
 struct FindingObject<'a> {
     fingerprint: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prove: Option<ProveObject<'a>>,
     #[serde(flatten)]
     finding: &'a Finding,
 }
@@ -76,6 +79,7 @@ impl<'a> ReportObject<'a> {
                 .iter()
                 .map(|finding| FindingObject {
                     fingerprint: super::forms::fingerprint(finding),
+                    prove: super::prove::object(finding),
                     finding,
                 })
                 .collect(),

@@ -130,6 +130,7 @@ fn a_report_reads_from_the_verdict_down() {
             "                   casefile orders 'o 1'",
             "                 short               casefile registry --event 7",
             "         do      expire sooner",
+            "         prove   casefile playbook run resolution --service payment",
             "         and     1 finding follows from this one (--all shows",
             "                 them)",
             "",
