@@ -1,4 +1,4 @@
-//! Lists the incident files and the books, so that they are built into the binary: one more file is one more of them.
+//! Lists the incidents, books and lessons, so that they are built into the binary: one more file is one more of them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,7 @@ use std::{env, fs, io};
 fn main() -> io::Result<()> {
     println!("cargo:rerun-if-changed=incidents");
     println!("cargo:rerun-if-changed=books");
+    println!("cargo:rerun-if-changed=lessons");
     let root = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
     let mut incidents = Vec::new();
@@ -20,11 +21,14 @@ fn main() -> io::Result<()> {
         }
     }
     fs::write(out.join("incidents.rs"), list(&incidents))?;
-    let books: Vec<(String, PathBuf)> = toml_files(&root.join("books"))?
-        .into_iter()
-        .map(|file| (stem(&file), file))
-        .collect();
-    fs::write(out.join("books.rs"), list(&books))
+    for folder in ["books", "lessons"] {
+        let files: Vec<(String, PathBuf)> = toml_files(&root.join(folder))?
+            .into_iter()
+            .map(|file| (stem(&file), file))
+            .collect();
+        fs::write(out.join(format!("{folder}.rs")), list(&files))?;
+    }
+    Ok(())
 }
 
 fn list(files: &[(String, PathBuf)]) -> String {

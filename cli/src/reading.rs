@@ -32,6 +32,7 @@ impl Reading {
     ) -> Result<Reading, CliError> {
         let path = case.resolve(console)?;
         let case = Case::open(&path)?;
+        crate::commands::drill::session::talk::looked(&path);
         let now = end_of(&case)?;
         let window = window.resolve(now)?;
         Ok(Reading {

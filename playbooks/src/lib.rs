@@ -7,6 +7,7 @@
 pub mod book;
 pub mod drill;
 pub mod incident;
+pub mod lesson;
 pub mod place;
 pub mod score;
 pub mod walk;

@@ -2,10 +2,6 @@
 
 use super::*;
 
-fn parsed(text: &str) -> Book {
-    Book::parse("own", "own.toml", text).unwrap()
-}
-
 /// The mistakes of a book with these steps and ends: line, what, and the mend.
 fn mistakes(rest: &str) -> Vec<(usize, String, String)> {
     let text = format!("title = \"t\"\nabout = \"a\"\nsymptoms = []\n{rest}");

@@ -9,8 +9,10 @@ use crate::incident::Incident;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Missing {
-    Metrics,
+    /// Nobody looks at instances from outside.
     Probes,
+    /// Nobody says which addresses callers still have cached.
+    Caches,
 }
 
 /// What is staged.
@@ -90,7 +92,7 @@ pub fn choose(
         incidents,
         decoy: matches!(level.number(), 3 | 5),
         missing: (level.number() == 5).then(|| match numbers.below(2) {
-            0 => Missing::Metrics,
+            0 => Missing::Caches,
             _ => Missing::Probes,
         }),
     })

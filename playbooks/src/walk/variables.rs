@@ -81,6 +81,15 @@ impl Values {
     }
 }
 
+/// A query with values put in by name, each as a literal; what nobody gave is NULL.
+pub fn with_values(sql: &str, values: &BTreeMap<String, String>) -> String {
+    let values = values
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::Text(value.clone())))
+        .collect();
+    Values(values).into_sql(sql)
+}
+
 fn quoted(text: &str) -> String {
     // A NUL would end the statement.
     format!("'{}'", text.replace('\0', "").replace('\'', "''"))
