@@ -173,11 +173,11 @@ impl ShopConfig {
                 allowed: "0.01 to 1000".to_owned(),
             });
         }
-        if self.saga_model != crate::saga::models::SHOPFLOW {
+        if !crate::saga::models::CHOICES.contains(&self.saga_model.as_str()) {
             return Err(ShopError::Option {
                 option: "saga-model",
                 value: self.saga_model.clone(),
-                allowed: crate::saga::models::SHOPFLOW.to_owned(),
+                allowed: crate::saga::models::CHOICES.join(", "),
             });
         }
         if !(1..=MAX_REGISTRY_NODES).contains(&self.registry_nodes) {

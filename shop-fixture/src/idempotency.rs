@@ -11,6 +11,7 @@ use tonic::Code;
 use crate::clock::rfc3339;
 use crate::context;
 use crate::error::ApiError;
+use crate::faults::saga;
 use crate::ids::hex;
 use crate::runtime::Rt;
 use crate::store::{StoreError, Tx};
@@ -104,8 +105,9 @@ pub async fn begin(
             let (key, hash, owner) = (key.to_owned(), hash.clone(), rt.instance_id().to_owned());
             let stale = rt.clock.scaled(TAKE_OVER).as_nanos() as u64;
             let hash = (!rt.faults.is_on("request_hash_ignored")).then_some(hash);
+            // Flushed with the effect: until then nothing has happened that a repetition could double.
             rt.store()?
-                .write::<_, StoreError, _>(move |tx| {
+                .note::<_, StoreError, _>(move |tx| {
                     look(tx, &key, method, hash.as_deref(), &owner, stale)
                 })
                 .await?
@@ -121,6 +123,9 @@ pub async fn begin(
             Look::Busy => "in_progress",
         };
         note(rt, result);
+        if matches!(look, Look::Mine) {
+            saga::die_as_callee(rt, method, saga::Done::Noted);
+        }
         return match look {
             Look::Mine => Ok(Begin::Run(Ticket {
                 key: key.to_owned(),
@@ -333,7 +338,7 @@ pub async fn purge(rt: Rt) {
         let Ok(store) = rt.store() else { return };
         // A purge that fails runs again in a minute.
         let _ = store
-            .write::<_, StoreError, _>(|tx| {
+            .note::<_, StoreError, _>(|tx| {
                 tx.execute(
                     "DELETE idempotency",
                     "DELETE FROM idempotency WHERE expires_at < ?1",

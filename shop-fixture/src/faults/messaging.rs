@@ -21,4 +21,14 @@ pub(super) const KINDS: &[KindInfo] = &[
     )
     .takes(&[any("type", Form::Text), param("share", Form::Share, "1")])
     .only_on(&[BUS]),
+    kind(
+        "bus_reorder",
+        "A share of the events steps aside, and what comes after them arrives first.",
+    )
+    .takes(&[
+        any("type", Form::Text),
+        param("share", Form::Share, "1"),
+        param("ms", Form::Number, "2000"),
+    ])
+    .only_on(&[BUS]),
 ];

@@ -77,11 +77,14 @@ async fn take(
     }
     let event = envelope.clone();
     let outcome = in_span(&span, async {
-        let stored = rt
-            .store()?
-            .write::<_, StoreError, _>(move |tx| note(tx, &event, &effect))
-            .await;
-        let (duplicate, staged) = stored.map_err(|error| {
+        let store = rt.store()?;
+        // An event that is lost with the machine's power comes again; one that causes others must not be forgotten.
+        let stored = if publisher.is_some() {
+            store.write(move |tx| note(tx, &event, &effect)).await
+        } else {
+            store.note(move |tx| note(tx, &event, &effect)).await
+        };
+        let (duplicate, staged) = stored.map_err(|error: StoreError| {
             let error = ApiError::from(error);
             span.fail(&error.reason, &error.message);
             error

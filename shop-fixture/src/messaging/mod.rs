@@ -2,9 +2,11 @@
 //! itself is a service and stands with them.
 
 pub mod consumer;
+mod dispatch;
 pub mod envelope;
 pub mod outbox;
 pub mod publisher;
+mod relay;
 pub mod routes;
 
 pub use envelope::{Envelope, Event};

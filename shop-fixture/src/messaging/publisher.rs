@@ -1,4 +1,4 @@
-//! Owns sending events to the bus. `outbox` writes them with the state change and lets `outbox` send them; `direct` posts
+//! Owns sending events to the bus. `outbox` writes them with the state change and sends them after it; `direct` posts
 //! once after the commit and loses what fails; `strict` makes the step fail with it.
 
 use std::sync::Arc;
@@ -8,13 +8,14 @@ use http::Method;
 use tokio::sync::Notify;
 use tonic::Code;
 
+use super::dispatch::Lanes;
 use super::envelope::{Envelope, Event};
-use super::outbox;
+use super::outbox::{self, Claim, Waiting};
 use crate::call::http::{HttpAsk, send};
 use crate::call::{CallError, CallOptions};
 use crate::catalog::BUS;
 use crate::config::Publish;
-use crate::context::{current, in_span};
+use crate::context::{Context, Shared, current, in_span};
 use crate::error::ApiError;
 use crate::ids::ulid;
 use crate::propagation::{Baggage, TraceContext};
@@ -24,24 +25,45 @@ use crate::store::{StoreError, Tx};
 use crate::telemetry::{Attributes, Kind, Span};
 
 const TIMEOUT: Duration = Duration::from_secs(2);
+/// A claim that was not settled in this time is free again: its owner died. No shorter than a post may take.
+const CLAIM: Duration = Duration::from_secs(10);
+const SHORTEST_CLAIM: Duration = Duration::from_secs(3);
+const BACKOFF_CAP: Duration = Duration::from_secs(60);
 
 /// An event that is to be published once its transaction is through.
 #[derive(Debug, Clone)]
 pub struct Staged {
     pub event_id: String,
     pub event: Event,
+    /// Its row, when there is an outbox.
+    pub(super) row: Option<Box<OutboxRow>>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct OutboxRow {
+    pub(super) id: i64,
+    pub(super) created_at: String,
+    pub(super) cause: Cause,
 }
 
 pub struct Publisher {
     rt: Rt,
+    claim: Claim,
+    lanes: Lanes,
     wake: Notify,
 }
 
 impl Publisher {
     #[must_use]
     pub fn new(rt: &Rt) -> Arc<Self> {
+        let hold = rt.clock.scaled(CLAIM).max(SHORTEST_CLAIM);
         Arc::new(Self {
             rt: Arc::clone(rt),
+            claim: Claim {
+                owner: rt.telemetry.identity().label.clone(),
+                hold_nano: hold.as_nanos() as u64,
+            },
+            lanes: Lanes::new(),
             wake: Notify::new(),
         })
     }
@@ -53,23 +75,32 @@ impl Publisher {
 
     /// Part of the transaction that changes the state. `cause` is the context that the event comes from.
     pub fn stage(&self, tx: &Tx<'_>, event: Event, cause: &Cause) -> Result<Staged, StoreError> {
-        let staged = Staged {
-            event_id: ulid("evt_"),
-            event,
+        let event_id = ulid("evt_");
+        let row = if self.rt.config.publish == Publish::Outbox {
+            let (id, created_at) = outbox::insert(tx, &event_id, &event, cause, &self.claim)?;
+            let cause = cause.clone();
+            Some(Box::new(OutboxRow {
+                id,
+                created_at,
+                cause,
+            }))
+        } else {
+            None
         };
-        if self.rt.config.publish == Publish::Outbox {
-            outbox::insert(tx, &staged, cause)?;
-        }
-        Ok(staged)
+        Ok(Staged {
+            event_id,
+            event,
+            row,
+        })
     }
 
     /// After the commit: waits for the answer of each post, and in `strict` mode fails with the first that fails.
-    pub async fn publish_and_wait(&self, staged: Vec<Staged>) -> Result<(), ApiError> {
+    pub async fn publish_and_wait(self: &Arc<Self>, staged: Vec<Staged>) -> Result<(), ApiError> {
         if staged.is_empty() {
             return Ok(());
         }
         if self.rt.config.publish == Publish::Outbox {
-            self.wake();
+            self.dispatch(staged);
             return Ok(());
         }
         for staged in staged {
@@ -96,7 +127,7 @@ impl Publisher {
             return;
         }
         if self.rt.config.publish == Publish::Outbox {
-            self.wake();
+            self.dispatch(staged);
             return;
         }
         let publisher = Arc::clone(self);
@@ -108,8 +139,49 @@ impl Publisher {
         }));
     }
 
-    /// Lets the outbox be looked through at once.
-    pub fn wake(&self) {
+    pub(super) fn claim(&self) -> &Claim {
+        &self.claim
+    }
+
+    pub(super) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+
+    /// How long a row waits after its nth attempt failed, in nanoseconds of this run.
+    pub(super) fn backoff(&self, attempts: u32) -> u64 {
+        let pause = Duration::from_secs(1 << attempts.saturating_sub(1).min(6)).min(BACKOFF_CAP);
+        self.rt.clock.scaled(pause).as_nanos() as u64
+    }
+
+    /// One post of a row, below `parent`.
+    pub(super) async fn post_row(
+        &self,
+        waiting: &Waiting,
+        parent: Option<TraceContext>,
+    ) -> Result<(), CallError> {
+        let baggage = Baggage::from_headers(std::iter::once(waiting.cause.baggage.as_str()));
+        let shared = Shared {
+            baggage: baggage.clone(),
+            ..Shared::default()
+        };
+        let context = Context {
+            trace: parent.clone(),
+            span: None,
+            shared: Arc::new(shared),
+        };
+        context
+            .scope(async {
+                let staged = &waiting.staged;
+                let span = self.send_span(&staged.event, &staged.event_id, parent.as_ref());
+                let written = waiting.created_at.clone();
+                self.post(&span, staged, written, &baggage, waiting.attempts)
+                    .await
+            })
+            .await
+    }
+
+    /// Has what was sent noted soon.
+    pub(super) fn wake(&self) {
         self.wake.notify_one();
     }
 
@@ -122,6 +194,7 @@ impl Publisher {
         let staged = Staged {
             event_id: event_id.to_owned(),
             event,
+            row: None,
         };
         self.post_once(&staged).await
     }
@@ -246,6 +319,12 @@ pub struct Cause {
 }
 
 impl Cause {
+    /// The span that it names, if it is one.
+    pub(super) fn trace(&self) -> Option<TraceContext> {
+        let text = self.traceparent.as_deref()?;
+        TraceContext::parse(text).ok()
+    }
+
     /// The surroundings of the running code.
     #[must_use]
     pub fn here() -> Self {

@@ -1,6 +1,7 @@
 //! Owns the saga journal: its tables, and every record written to it. Each function is one flushed transaction, or part
 //! of the caller's; nothing here decides what a saga does next.
 
+mod cancel;
 mod read;
 
 use serde_json::{Value, json};
@@ -14,7 +15,8 @@ use crate::runtime::Rt;
 use crate::services::order_management::orders;
 use crate::store::{StoreError, Tx};
 
-pub use read::{abandoned, abandoned_at_the_start, debug_rows, load, order_of, steps};
+pub use cancel::{is_cancel_requested, is_open, request_cancel};
+pub use read::{abandoned, abandoned_at_the_start, load, order_of, steps};
 
 pub const SCHEMA: &str = "
 CREATE TABLE sagas (
@@ -35,6 +37,7 @@ CREATE TABLE sagas (
     compensations_failed INTEGER NOT NULL DEFAULT 0,
     compensations_pending INTEGER NOT NULL DEFAULT 0,
     manual_intervention_required INTEGER NOT NULL DEFAULT 0,
+    cancel_requested INTEGER NOT NULL DEFAULT 0,
     retry_policy TEXT NOT NULL,
     lease_owner TEXT,
     lease_expires_at TEXT,
@@ -119,8 +122,8 @@ impl StepChange<'_> {
 /// Who writes, and under which lease.
 #[derive(Debug, Clone)]
 pub struct Writer {
-    instance_id: String,
-    lease_nano: u64,
+    pub(super) instance_id: String,
+    pub(super) lease_nano: u64,
     spoilt: Spoilt,
 }
 
@@ -212,8 +215,10 @@ impl Writer {
     pub fn start(&self, tx: &Tx<'_>, saga: &Saga, model: &dyn Model) -> Result<(), StoreError> {
         let (new, steps, owner) = (saga.clone(), model.steps(), self.instance_id.clone());
         let lease = rfc3339(tx.now() + self.lease_nano);
-        self.spoilt
-            .write(tx, move |tx| insert_saga(tx, &new, steps, &owner, &lease))?;
+        let data = self.spoilt.torn(json_text(&saga.data)?);
+        self.spoilt.write(tx, move |tx| {
+            insert_saga(tx, &new, &data, steps, (&owner, &lease))
+        })?;
         self.append(
             tx,
             saga,
@@ -222,6 +227,26 @@ impl Writer {
                 ..Entry::default()
             },
         )
+    }
+
+    /// Writes that a step is about to be sent.
+    pub fn intend(
+        &self,
+        tx: &Tx<'_>,
+        saga: &Saga,
+        ordinal: usize,
+        attempt: u32,
+    ) -> Result<(), StoreError> {
+        let change = StepChange::to(ordinal, StepStatus::InProgress, attempt);
+        self.set_step(tx, saga, &change)?;
+        let id = step_id(saga, ordinal);
+        let entry = Entry {
+            kind: "step_intent",
+            step: Some(&id),
+            attempt: Some(attempt),
+            ..Entry::default()
+        };
+        self.append(tx, saga, &entry)
     }
 
     /// Writes the saga row as it now is. A row that someone else changed meanwhile refuses.
@@ -234,8 +259,9 @@ impl Writer {
             row.updated_at.clear();
             row.completed_steps.clear();
         }
+        let data = self.spoilt.torn(json_text(&saga.data)?);
         self.spoilt.write(tx, move |tx| {
-            update_saga(tx, &row, &owner, lease.as_deref())
+            update_saga(tx, &row, &data, &owner, lease.as_deref())
         })?;
         saga.version += 1;
         saga.updated_at = now;
@@ -383,15 +409,16 @@ impl Writer {
 fn insert_saga(
     tx: &Tx<'_>,
     saga: &Saga,
+    data: &str,
     steps: &'static [StepDef],
-    owner: &str,
-    lease: &str,
+    (owner, lease): (&str, &str),
 ) -> Result<(), StoreError> {
     tx.execute(
         "INSERT sagas",
         "INSERT INTO sagas (saga_id, model, operation_id, order_id, user_id, status, current_state, completed_steps,
-             saga_data, retry_policy, lease_owner, lease_expires_at, traceparent, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, '[]', ?8, ?9, ?10, ?11, ?12, ?13, ?13)",
+             saga_data, retry_policy, lease_owner, lease_expires_at, traceparent, created_at, updated_at,
+             compensation_reason)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?14, ?8, ?9, ?10, ?11, ?12, ?13, ?13, ?15)",
         rusqlite::params![
             saga.saga_id,
             saga.model,
@@ -400,15 +427,24 @@ fn insert_saga(
             saga.user_id,
             saga.status.as_str(),
             saga.current_state,
-            json_text(&saga.data)?,
+            data,
             RETRY_POLICY,
             owner,
             lease,
             saga.traceparent,
             saga.created_at,
+            json_text(&saga.completed_steps)?,
+            saga.compensation_reason,
         ],
     )?;
     for (ordinal, step) in steps.iter().enumerate() {
+        // A saga that begins with its way back has its steps behind it.
+        let done = saga.completed_steps.iter().any(|name| name == step.name);
+        let status = if done {
+            StepStatus::Completed
+        } else {
+            StepStatus::Pending
+        };
         let forward =
             json!({ "method": step.forward, "timeout_ms": step.timeout.as_millis() as u64 });
         let undo = step
@@ -418,7 +454,7 @@ fn insert_saga(
             "INSERT saga_steps",
             "INSERT INTO saga_steps (saga_id, step_id, ordinal, step_name, service_name, forward_op, compensation_op,
                  idempotency_key, compensation_key, status)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, 'pending')",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
             rusqlite::params![
                 saga.saga_id,
                 step_id(saga, ordinal),
@@ -429,6 +465,7 @@ fn insert_saga(
                 undo,
                 forward_key(saga, step),
                 compensation_key(saga, step),
+                status.as_str(),
             ],
         )?;
     }
@@ -439,6 +476,7 @@ fn insert_saga(
 fn update_saga(
     tx: &Tx<'_>,
     saga: &Saga,
+    data: &str,
     owner: &str,
     lease: Option<&str>,
 ) -> Result<(), StoreError> {
@@ -455,7 +493,7 @@ fn update_saga(
             saga.status.as_str(),
             saga.current_state,
             json_text(&saga.completed_steps)?,
-            json_text(&saga.data)?,
+            data,
             saga.compensation_reason,
             saga.manual_intervention_required,
             saga.updated_at,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::engine::{Engine, about};
+use super::engine::{Engine, Origin, about};
 use super::journal::{self, Entry};
 use super::types::{Failure, Model, Saga, Status};
 use crate::clock::parse_rfc3339;
@@ -129,10 +129,15 @@ impl Search {
         ids: Vec<String>,
     ) -> Result<(), StoreError> {
         for id in ids {
-            let writer = engine.writer().clone();
+            let (writer, wanted) = (engine.writer().clone(), id.clone());
             let taken = store
-                .write::<_, StoreError, _>(move |tx| writer.take(tx, &id))
-                .await?;
+                .write::<_, StoreError, _>(move |tx| writer.take(tx, &wanted))
+                .await;
+            let taken = match taken {
+                // One row that cannot be read must not hold up all others.
+                Err(StoreError::Corrupt(what)) => salvage(engine, &id, what).await?,
+                other => other?,
+            };
             let Some(saga) = taken else { continue };
             match engine.model(&saga.model) {
                 Ok(model) => {
@@ -152,6 +157,34 @@ impl Search {
     }
 }
 
+/// Takes over a saga whose row is damaged, and says so.
+async fn salvage(
+    engine: &Arc<Engine>,
+    saga_id: &str,
+    what: String,
+) -> Result<Option<Saga>, StoreError> {
+    engine.rt().telemetry.error(
+        "exception",
+        "the journal of a saga is damaged",
+        Attributes::new()
+            .with("saga_id", saga_id)
+            .with("error.code", "JOURNAL_DAMAGED")
+            .with("error.details", what),
+    );
+    let store = engine.rt().store().map_err(|_| StoreError::Gone)?;
+    let (writer, id, shared) = (
+        engine.writer().clone(),
+        saga_id.to_owned(),
+        Arc::clone(engine),
+    );
+    store
+        .write::<_, StoreError, _>(move |tx| {
+            let steps = |model: &str| shared.model(model).ok().map(|model| model.steps());
+            super::salvage::salvage(tx, &writer, &id, steps)
+        })
+        .await
+}
+
 async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>, turn: usize) {
     let rt = engine.rt();
     let span = rt.telemetry.root("saga recover", Kind::Internal);
@@ -166,14 +199,17 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>, tur
     let context = Context::default().with_span(&span);
     context
         .scope(async {
-            let next_reachable = match model.steps().get(done) {
+            let rest = model.steps().get(done..).unwrap_or_default();
+            let next_reachable = match rest.first() {
+                // What is left does not decide the saga.
+                Some(_) if rest.iter().all(|step| !step.critical) => true,
                 Some(step) => discovery::is_resolvable(rt, step.service).await,
                 None => true,
             };
             let paid = saga
                 .completed_steps
                 .iter()
-                .any(|step| step == "process_payment");
+                .any(|step| step == "process_payment" || step == "authorize_payment");
             let fresh = age < rt.clock.scaled(FRESH);
             let action = decide(
                 saga.status,
@@ -258,7 +294,7 @@ async fn recover(engine: Arc<Engine>, mut saga: Saga, model: Arc<dyn Model>, tur
                 })
                 .await;
             if let Ok(saga) = saved {
-                engine.execute(saga, model, &span).await;
+                engine.execute(saga, model, &span, Origin::Found).await;
             }
         })
         .await;

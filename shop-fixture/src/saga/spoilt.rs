@@ -92,6 +92,17 @@ impl Spoilt {
         self.rt.faults.is_on("retry_count_lost")
     }
 
+    /// A row's text as it is written: whole, or cut in half as by a write that was torn.
+    pub(super) fn torn(&self, mut text: String) -> String {
+        if self.rt.faults.is_on("journal_corrupt_tail") {
+            let half = (0..=text.len() / 2)
+                .rev()
+                .find(|at| text.is_char_boundary(*at));
+            text.truncate(half.unwrap_or(0));
+        }
+        text
+    }
+
     pub(super) fn lacks_fields(&self) -> bool {
         self.rt.faults.is_on("journal_fields_missing")
     }
@@ -102,11 +113,15 @@ impl Spoilt {
         tx: &Tx<'_>,
         work: impl FnOnce(&Tx<'_>) -> Result<(), StoreError> + Send + 'static,
     ) -> Result<(), StoreError> {
-        let params = self.rt.faults.find("journal_buffered");
+        let never = || self.rt.faults.find("journal_no_flush");
+        let params = self.rt.faults.find("journal_buffered").or_else(never);
         let due = {
             let buffer = self.lock();
             let after = params.as_ref().map_or(Duration::ZERO, |params: &Value| {
-                Duration::from_millis(params["ms"].as_u64().unwrap_or_default())
+                // Without a time it is not written while the fault is on.
+                params["ms"]
+                    .as_u64()
+                    .map_or(Duration::MAX, Duration::from_millis)
             });
             buffer.since.is_some_and(|since| since.elapsed() >= after)
         };

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::call::CallError;
+use crate::clock::parse_rfc3339;
 use crate::messaging::Staged;
 use crate::store::{StoreError, Tx};
 
@@ -21,14 +22,41 @@ pub struct StepDef {
     /// The called method, for the journal.
     pub forward: &'static str,
     pub timeout: Duration,
-    /// The operation word of the forward key.
+    /// The operation word of the forward key, and what it is about.
     pub op: &'static str,
+    pub entity: Entity,
+    /// Whether the saga turns back when the step fails. What does not matter so much is made up for later.
+    pub critical: bool,
     /// The called method that undoes the step, and its operation in the compensation key; `None` where nothing is to undo.
     pub compensation: Option<(&'static str, &'static str)>,
     /// The saga's state once the step is done.
     pub milestone: &'static str,
     /// The saga's state while this step is being undone.
     pub undoing: &'static str,
+}
+
+/// What a forward key names behind its operation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entity {
+    Order,
+    User,
+    /// User and second of the saga's beginning, both as the journal has them.
+    UserAndTime,
+    Session,
+}
+
+impl Entity {
+    fn of(self, saga: &Saga) -> String {
+        match self {
+            Self::Order => saga.order_id.clone(),
+            Self::User => saga.user_id.clone(),
+            Self::UserAndTime => {
+                let created = parse_rfc3339(&saga.created_at).unwrap_or(0) / 1_000_000_000;
+                format!("{}:{created}", saga.user_id)
+            }
+            Self::Session => saga.data.session_id.clone(),
+        }
+    }
 }
 
 /// A saga as its journal row has it.
@@ -59,6 +87,9 @@ pub struct Data {
     pub currency: String,
     pub payment_method_id: String,
     pub address: Value,
+    /// The checkout session, in the model that has one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub session_id: String,
     /// What the request carried, for the events of the saga.
     #[serde(default)]
     pub baggage: String,
@@ -199,6 +230,19 @@ pub trait Model: Send + Sync {
         step: &StepDef,
         result: &Value,
     ) -> Result<Vec<Staged>, StoreError>;
+    /// The same when a step has been undone.
+    fn on_undone(
+        &self,
+        _tx: &Tx<'_>,
+        _saga: &Saga,
+        _step: &StepDef,
+    ) -> Result<Vec<Staged>, StoreError> {
+        Ok(Vec::new())
+    }
+    /// The same when a step that is not critical has failed: what is to be made up for.
+    fn on_skipped(&self, _tx: &Tx<'_>, _saga: &Saga, _step: &StepDef) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// The same when the last step is done.
     fn on_completed(&self, tx: &Tx<'_>, saga: &Saga) -> Result<Vec<Staged>, StoreError>;
     /// The same when all has been undone, or given up.
@@ -213,14 +257,77 @@ pub trait Model: Send + Sync {
 
 #[must_use]
 pub fn forward_key(saga: &Saga, step: &StepDef) -> String {
+    let entity = step.entity.of(saga);
     format!(
-        "saga:{}:{}:{}{}",
-        saga.saga_id, step.op, saga.order_id, saga.data.key_suffix
+        "saga:{}:{}:{entity}{}",
+        saga.saga_id, step.op, saga.data.key_suffix
     )
 }
 
 #[must_use]
 pub fn compensation_key(saga: &Saga, step: &StepDef) -> Option<String> {
-    step.compensation
-        .map(|(_, op)| format!("saga:{}:{op}:{}", saga.saga_id, saga.order_id))
+    let (_, op) = step.compensation?;
+    // A refund is named after the order whatever the step was named after.
+    let entity = if op == "refund" {
+        Entity::Order
+    } else {
+        step.entity
+    };
+    Some(format!("saga:{}:{op}:{}", saga.saga_id, entity.of(saga)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_name_operation_and_entity() {
+        let saga = Saga {
+            saga_id: "sg_1".to_owned(),
+            model: String::new(),
+            operation_id: None,
+            order_id: "ord_1".to_owned(),
+            user_id: "user-123".to_owned(),
+            status: Status::Initiated,
+            current_state: String::new(),
+            completed_steps: Vec::new(),
+            data: Data {
+                session_id: "ses_1".to_owned(),
+                ..Data::default()
+            },
+            compensation_reason: None,
+            manual_intervention_required: false,
+            version: 1,
+            traceparent: String::new(),
+            created_at: "1970-01-01T00:01:40.500000000Z".to_owned(),
+            updated_at: String::new(),
+        };
+        let step = |op, entity, undo| StepDef {
+            name: "",
+            service: "",
+            forward: "",
+            timeout: Duration::ZERO,
+            op,
+            entity,
+            critical: true,
+            compensation: Some(("", undo)),
+            milestone: "",
+            undoing: "",
+        };
+        let pay = step("payment", Entity::Session, "refund");
+        assert_eq!(forward_key(&saga, &pay), "saga:sg_1:payment:ses_1");
+        assert_eq!(
+            compensation_key(&saga, &pay).as_deref(),
+            Some("saga:sg_1:refund:ord_1")
+        );
+        let order = step("createorder", Entity::UserAndTime, "compensate:createorder");
+        assert_eq!(
+            forward_key(&saga, &order),
+            "saga:sg_1:createorder:user-123:100"
+        );
+        assert_eq!(
+            compensation_key(&saga, &order).as_deref(),
+            Some("saga:sg_1:compensate:createorder:user-123:100")
+        );
+    }
 }

@@ -123,8 +123,7 @@ pub fn router(rt: &Rt) -> Router {
                 let rt = Arc::clone(&sagas);
                 async move {
                     let limit = request.query("limit").and_then(|text| text.parse().ok());
-                    let rows = crate::saga::journal::debug_rows(&rt, request.param("which"), limit)
-                        .await?;
+                    let rows = crate::saga::debug::rows(&rt, request.param("which"), limit).await?;
                     Ok(HttpReply::json(200, Value::Array(rows)))
                 }
             },

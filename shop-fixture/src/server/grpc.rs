@@ -19,6 +19,7 @@ use super::filter::Filter;
 use super::{Done, begin, is_server_failure, while_hanging};
 use crate::context::Context;
 use crate::error::{ApiError, code_text};
+use crate::faults::saga;
 use crate::report::{GRPC_TRAILER, Part};
 use crate::runtime::Rt;
 
@@ -119,7 +120,12 @@ async fn handle(
         .clone()
         .scope(async {
             match begun.disturb(&rt).await {
-                Ok(()) => call(&mut routes, request).await,
+                Ok(()) => {
+                    saga::die_as_callee(&rt, &method, saga::Done::Nothing);
+                    let response = call(&mut routes, request).await;
+                    saga::die_as_callee(&rt, &method, saga::Done::All);
+                    response
+                }
                 Err(error) => error.to_status().into_http(),
             }
         })

@@ -18,6 +18,7 @@ pub use super::router::{Class, Edge, Router};
 use super::router::{Found, Handler, parse_query};
 use super::{Begun, Done, begin, while_hanging};
 use crate::error::ApiError;
+use crate::faults::saga;
 use crate::propagation::TRACEPARENT;
 use crate::report::{HTTP_HEADER, Part};
 use crate::runtime::Rt;
@@ -356,7 +357,10 @@ async fn handle(
             if class == Class::Business {
                 begun.disturb(&rt).await?;
             }
-            handler(request.clone()).await
+            saga::die_as_callee(&rt, &route, saga::Done::Nothing);
+            let answered = handler(request.clone()).await;
+            saga::die_as_callee(&rt, &route, saga::Done::All);
+            answered
         })
         .await;
     let error = outcome.as_ref().err().cloned();

@@ -57,7 +57,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         GATEWAY => api_gateway::start(rt),
         BUS => message_bus::start(rt),
         CATALOG => product_catalog::start(rt),
-        CHECKOUT => Ok(checkout::start(rt)),
+        CHECKOUT => checkout::start(rt),
         INVENTORY => inventory::start(rt),
         NOTIFICATION => notification::start(rt),
         ORDERS => order_management::start(rt),

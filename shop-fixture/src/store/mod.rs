@@ -485,6 +485,12 @@ impl Tx<'_> {
         })
     }
 
+    /// The number of the row that was inserted last.
+    #[must_use]
+    pub fn last_id(&self) -> i64 {
+        self.connection.last_insert_rowid()
+    }
+
     #[must_use]
     pub fn now(&self) -> u64 {
         self.clock.now()

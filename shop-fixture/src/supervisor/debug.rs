@@ -10,8 +10,8 @@ use tonic::Code;
 use super::process::Managed;
 use super::{Supervisor, check};
 use crate::catalog::{
-    ACCOUNTING, BUS, CART, CATALOG, ETL, FLAGS, FRAUD, INVENTORY, NOTIFICATION, ORDERS, PAYMENT,
-    REVIEWS, SEARCH, SHIPPING, USERS,
+    ACCOUNTING, BUS, CART, CATALOG, CHECKOUT, ETL, FLAGS, FRAUD, INVENTORY, NOTIFICATION, ORDERS,
+    PAYMENT, REVIEWS, SEARCH, SHIPPING, USERS,
 };
 use crate::error::ApiError;
 use crate::server::http::{HttpReply, HttpRequest};
@@ -60,6 +60,7 @@ const LEDGERS: &[(&str, &[&str])] = &[
         "idempotency",
         &[
             CATALOG,
+            CHECKOUT,
             INVENTORY,
             NOTIFICATION,
             ORDERS,
@@ -73,7 +74,7 @@ const LEDGERS: &[(&str, &[&str])] = &[
 ];
 
 /// Services that run sagas.
-const ORCHESTRATORS: &[&str] = &[ORDERS];
+const ORCHESTRATORS: &[&str] = &[ORDERS, CHECKOUT];
 
 async fn get(supervisor: &Supervisor, url: &str) -> Result<Value, String> {
     let answer = supervisor

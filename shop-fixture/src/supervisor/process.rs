@@ -17,7 +17,9 @@ use crate::config::{InstancePorts, Ports, Restart};
 use crate::error::ShopError;
 
 const RESTART_PAUSE: Duration = Duration::from_secs(1);
+/// An instance that ends more often than this within a minute of the shop's time stays down.
 const RESTARTS_PER_MINUTE: usize = 5;
+const RESTART_WINDOW: Duration = Duration::from_secs(60);
 
 pub(crate) struct Managed {
     spec: &'static ServiceSpec,
@@ -145,7 +147,7 @@ async fn watch_over(
         };
         let wanted = again || *managed.held.borrow() > 0;
         let clean = exit.is_ok_and(|status| status.success());
-        recent.retain(|at| at.elapsed() < Duration::from_secs(60));
+        recent.retain(|at| at.elapsed() < supervisor.config.scaled(RESTART_WINDOW));
         let allowed =
             supervisor.config.restart == Restart::OnFailure && recent.len() < RESTARTS_PER_MINUTE;
         // An instance that could not even start once is a mistake in the set-up, not an accident.

@@ -13,14 +13,18 @@ use tokio::sync::oneshot;
 use crate::call::CallError;
 use crate::context::{current, in_task};
 use crate::error::ApiError;
+use crate::messaging::Staged;
 use crate::runtime::Rt;
 use crate::saga::journal::{self, Entry, Writer};
-use crate::saga::types::{Model, Saga, Status, StepDef, StepStatus};
-use crate::store::StoreError;
+use crate::saga::types::{Model, Saga, Status, StepDef, StepRow, StepStatus};
+use crate::store::{StoreError, Tx};
 use crate::telemetry::{Attributes, Kind, Span};
 
 const LEASE: Duration = Duration::from_secs(30);
 const RENEW: Duration = Duration::from_secs(10);
+
+/// Why a saga turns back when the customer wants it to.
+pub const CANCELLED: &str = "CANCELLED";
 
 pub struct Engine {
     rt: Rt,
@@ -62,7 +66,12 @@ impl Engine {
 
     /// Runs a saga that was just written, detached from the request that asked for it. The receiver gets its end.
     #[must_use]
-    pub fn spawn(self: &Arc<Self>, saga: Saga, model: Arc<dyn Model>) -> oneshot::Receiver<Saga> {
+    pub fn spawn(
+        self: &Arc<Self>,
+        saga: Saga,
+        model: Arc<dyn Model>,
+        origin: Origin,
+    ) -> oneshot::Receiver<Saga> {
         let (done, end) = oneshot::channel();
         let engine = Arc::clone(self);
         // Spawned work that forgets its surroundings is the classic way to lose a trace.
@@ -74,7 +83,7 @@ impl Engine {
         };
         let context = current().with_span(&span);
         tokio::spawn(context.scope(in_task("saga", async move {
-            let saga = engine.execute(saga, model, &span).await;
+            let saga = engine.execute(saga, model, &span, origin).await;
             // The request may be gone; the saga is not hers.
             let _ = done.send(saga);
         })));
@@ -82,7 +91,13 @@ impl Engine {
     }
 
     /// Drives a saga to its end inside `span`, from wherever its rows say it is.
-    pub async fn execute(&self, mut saga: Saga, model: Arc<dyn Model>, span: &Span) -> Saga {
+    pub async fn execute(
+        &self,
+        mut saga: Saga,
+        model: Arc<dyn Model>,
+        span: &Span,
+        origin: Origin,
+    ) -> Saga {
         span.set("shop.saga.id", &saga.saga_id);
         span.set("shop.saga.model", &saga.model);
         span.set("shop.order.id", &saga.order_id);
@@ -93,7 +108,7 @@ impl Engine {
             .insert(saga.saga_id.clone());
         self.count_active();
         let started = tokio::time::Instant::now();
-        let outcome = self.drive(&mut saga, &model).await;
+        let outcome = self.drive(&mut saga, &model, origin).await;
         // A saga that nobody turns back stays in hand, or recovery would take it up again and again.
         if saga.status.is_terminal() || !self.rt.faults.is_on("undo_never_starts") {
             self.running
@@ -160,16 +175,39 @@ impl Engine {
             .contains(saga_id)
     }
 
-    async fn drive(&self, saga: &mut Saga, model: &Arc<dyn Model>) -> Result<(), StoreError> {
-        let rows = {
-            let id = saga.saga_id.clone();
-            self.store()?
-                .read::<_, StoreError, _>(move |tx| journal::steps(tx, &id))
-                .await?
+    /// What is written with a new saga: its rows, and the intent of its first step, so that one flush serves both.
+    #[must_use]
+    pub fn opening(&self, model: &Arc<dyn Model>) -> Opening {
+        Opening {
+            writer: self.writer.clone(),
+            model: Arc::clone(model),
+            intent: !self.crashes_before(model, 0),
+        }
+    }
+
+    async fn drive(
+        &self,
+        saga: &mut Saga,
+        model: &Arc<dyn Model>,
+        origin: Origin,
+    ) -> Result<(), StoreError> {
+        let rows = match origin {
+            Origin::Written { .. } => Vec::new(),
+            Origin::Found => {
+                let id = saga.saga_id.clone();
+                self.store()?
+                    .read::<_, StoreError, _>(move |tx| journal::steps(tx, &id))
+                    .await?
+            }
         };
-        // The first intent writes that the saga runs, so that beginning costs no flush of its own.
-        let mut opening = saga.status == Status::Initiated;
-        if opening {
+        let is_done = |ordinal: usize| {
+            rows.get(ordinal)
+                .is_some_and(|row: &StepRow| row.status == StepStatus::Completed)
+        };
+        // What the opening, or the step before, has written already.
+        let mut intended = false;
+        if saga.status == Status::Initiated {
+            intended = origin == Origin::Written { intended: true };
             saga.status = Status::Running;
             self.rt
                 .telemetry
@@ -177,20 +215,30 @@ impl Engine {
         }
         if saga.status == Status::Running {
             for (ordinal, step) in model.steps().iter().enumerate() {
-                if rows
-                    .get(ordinal)
-                    .is_some_and(|row| row.status == StepStatus::Completed)
-                {
+                if is_done(ordinal) {
                     continue;
                 }
-                if let Err(failure) = self.forward(saga, model, ordinal, step, opening).await? {
+                let next = if ordinal + 1 == model.steps().len() {
+                    let crashes = self.crashes("before_finish", "");
+                    if crashes { Next::Nothing } else { Next::Finish }
+                } else if is_done(ordinal + 1) || self.crashes_before(model, ordinal + 1) {
+                    Next::Nothing
+                } else {
+                    Next::Intent(ordinal + 1)
+                };
+                let at = Position {
+                    ordinal,
+                    step,
+                    next,
+                };
+                if let Err(failure) = self.forward(saga, model, at, intended).await? {
                     if self.rt.faults.is_on("undo_never_starts") {
                         return Ok(());
                     }
                     self.turn_back(saga, model, ordinal, failure).await?;
                     break;
                 }
-                opening = false;
+                intended = matches!(at.next, Next::Intent(_));
             }
         }
         if saga.status == Status::Running {
@@ -233,21 +281,7 @@ impl Engine {
         let (changed, staged) = self
             .store()?
             .write::<_, StoreError, _>(move |tx| {
-                let staged = if changed.status == Status::Completed {
-                    shared.on_completed(tx, &changed)?
-                } else {
-                    shared.on_failed(tx, &changed)?
-                };
-                writer.save(tx, &mut changed)?;
-                writer.append(
-                    tx,
-                    &changed,
-                    &Entry {
-                        kind: "finished",
-                        outcome: Some(changed.status.as_str()),
-                        ..Entry::default()
-                    },
-                )?;
+                let staged = close(&writer, tx, &mut changed, shared.as_ref())?;
                 Ok((changed, staged))
             })
             .await?;
@@ -290,15 +324,25 @@ impl Engine {
         })
     }
 
-    /// A `crash_at` fault ends the process here as SIGKILL would: nothing is flushed, nothing told.
-    fn crash_point(&self, point: &str, step: &str) {
+    fn crashes(&self, point: &str, step: &str) -> bool {
         let Some(params) = self.rt.faults.find("crash_at") else {
-            return;
+            return false;
         };
         let same_step = params["step"]
             .as_str()
             .is_none_or(|wanted| step.is_empty() || wanted == step);
-        if params["point"].as_str() == Some(point) && same_step {
+        params["point"].as_str() == Some(point) && same_step
+    }
+
+    /// Whether the process is to end before a step: then nothing of the step may be written with what comes before it.
+    fn crashes_before(&self, model: &Arc<dyn Model>, ordinal: usize) -> bool {
+        let step = model.steps().get(ordinal);
+        step.is_some_and(|step| self.crashes("before_step", step.name))
+    }
+
+    /// A `crash_at` fault ends the process here as SIGKILL would: nothing is flushed, nothing told.
+    fn crash_point(&self, point: &str, step: &str) {
+        if self.crashes(point, step) {
             std::process::abort();
         }
     }
@@ -340,6 +384,83 @@ impl Engine {
 
 struct StepFailure {
     error: CallError,
+}
+
+/// Where a saga that is to be driven comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// This process has just written it, with or without the intent of its first step.
+    Written { intended: bool },
+    /// Another process left it in the journal.
+    Found,
+}
+
+/// What is written together with the result of a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Intent(usize),
+    Finish,
+    Nothing,
+}
+
+/// A step and what follows it.
+#[derive(Debug, Clone, Copy)]
+struct Position {
+    ordinal: usize,
+    step: &'static StepDef,
+    next: Next,
+}
+
+/// The beginning of a saga, as part of the transaction that writes what it is about.
+pub struct Opening {
+    writer: Writer,
+    model: Arc<dyn Model>,
+    intent: bool,
+}
+
+impl Opening {
+    #[must_use]
+    pub fn origin(&self) -> Origin {
+        Origin::Written {
+            intended: self.intent,
+        }
+    }
+
+    pub fn write(&self, tx: &Tx<'_>, saga: &Saga) -> Result<(), StoreError> {
+        // A saga whose first step is under way is running; in memory it becomes so when it is driven.
+        let mut written = saga.clone();
+        if self.intent {
+            written.status = Status::Running;
+        }
+        self.writer.start(tx, &written, self.model.as_ref())?;
+        if self.intent {
+            self.writer.intend(tx, &written, 0, 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// The last records of a saga, with the business rows and events of its end.
+fn close(
+    writer: &Writer,
+    tx: &Tx<'_>,
+    saga: &mut Saga,
+    model: &dyn Model,
+) -> Result<Vec<Staged>, StoreError> {
+    let staged = if saga.status == Status::Completed {
+        model.on_completed(tx, saga)?
+    } else {
+        model.on_failed(tx, saga)?
+    };
+    writer.save(tx, saga)?;
+    let outcome = Some(saga.status.as_str());
+    let entry = Entry {
+        kind: "finished",
+        outcome,
+        ..Entry::default()
+    };
+    writer.append(tx, saga, &entry)?;
+    Ok(staged)
 }
 
 fn mark(span: &Span, error: &CallError) {

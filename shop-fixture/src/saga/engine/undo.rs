@@ -115,7 +115,7 @@ impl Engine {
     ) -> Result<bool, StoreError> {
         saga.current_state = step.undoing.to_owned();
         let Some(mut key) = compensation_key(saga, step) else {
-            self.record_undone(saga, ordinal, 1, Ok(())).await?;
+            self.record_undone(saga, model, ordinal, 1, Ok(())).await?;
             return Ok(true);
         };
         if self.strikes("undo_forward_key", step) {
@@ -177,7 +177,8 @@ impl Engine {
                 .add("shop_saga_compensations_total", &labels, 1.0);
             match called {
                 Ok(_) => {
-                    self.record_undone(saga, ordinal, attempt, Ok(())).await?;
+                    self.record_undone(saga, model, ordinal, attempt, Ok(()))
+                        .await?;
                     self.rt.telemetry.info(
                         "saga.compensated",
                         "saga step compensated",
@@ -196,7 +197,7 @@ impl Engine {
                             .with("error.code", &error.api.reason)
                             .with("error.details", &error.api.message),
                     );
-                    self.record_undone(saga, ordinal, attempt, Err((&error, last)))
+                    self.record_undone(saga, model, ordinal, attempt, Err((&error, last)))
                         .await?;
                     if last {
                         return Ok(false);
@@ -211,15 +212,17 @@ impl Engine {
     async fn record_undone(
         &self,
         saga: &Saga,
+        model: &Arc<dyn Model>,
         ordinal: usize,
         attempt: u32,
         outcome: Result<(), (&CallError, bool)>,
     ) -> Result<(), StoreError> {
-        let (writer, saga) = (self.writer.clone(), saga.clone());
+        let (writer, saga, shared) = (self.writer.clone(), saga.clone(), Arc::clone(model));
         let failure = outcome
             .err()
             .map(|(error, last)| (error.api.clone(), error.certainty, last));
-        self.store()?
+        let staged = self
+            .store()?
             .write::<_, StoreError, _>(move |tx| {
                 let id = journal::step_id(&saga, ordinal);
                 let (status, word) = match &failure {
@@ -262,8 +265,15 @@ impl Engine {
                 ) {
                     writer.count_compensated(tx, &saga, status == StepStatus::Compensated)?;
                 }
-                Ok(())
+                match shared.steps().get(ordinal) {
+                    Some(step) if status == StepStatus::Compensated => {
+                        shared.on_undone(tx, &saga, step)
+                    }
+                    _ => Ok(Vec::new()),
+                }
             })
-            .await
+            .await?;
+        model.publish(staged);
+        Ok(())
     }
 }

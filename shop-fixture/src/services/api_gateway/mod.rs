@@ -6,6 +6,7 @@ mod people;
 pub mod ratelimit;
 mod rides;
 pub mod routes;
+mod sagas;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let quotas = Arc::clone(&edge).keep_quotas(Arc::clone(rt));
     let router = routes::router(rt)
         .merge(people::router(rt))
+        .merge(sagas::router(rt))
         .merge(passed_on::router(rt))
         .merge(rides::router(rt))
         .merge(trace_probe::entrance(rt))

@@ -11,6 +11,8 @@ use crate::error::ApiError;
 use crate::proto::{checkout, orders, products};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
+use crate::saga::engine::CANCELLED;
+use crate::saga::models::{CAPSTONE, SHOPFLOW};
 use crate::seed;
 use crate::server::http::{HttpReply, HttpRequest, Router};
 use crate::server::router::business_routes;
@@ -72,7 +74,7 @@ struct Checkout {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Address {
+pub(super) struct Address {
     #[serde(default)]
     street: String,
     #[serde(default)]
@@ -126,12 +128,13 @@ struct NewItem {
 }
 
 async fn create_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
-    order_by(rt, request, request.query("saga").unwrap_or_default()).await
+    let model = request.query("saga").unwrap_or(SHOPFLOW);
+    order_by(rt, request, model).await
 }
 
 /// The older name of the route runs the older model.
 async fn create_capstone_order(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiError> {
-    order_by(rt, request, "capstone").await
+    order_by(rt, request, CAPSTONE).await
 }
 
 async fn order_by(rt: &Rt, request: &HttpRequest, model: &str) -> Result<HttpReply, ApiError> {
@@ -170,13 +173,13 @@ async fn order_by(rt: &Rt, request: &HttpRequest, model: &str) -> Result<HttpRep
     saga_reply(&answer)
 }
 
-fn wants_async(request: &HttpRequest) -> bool {
+pub(super) fn wants_async(request: &HttpRequest) -> bool {
     request
         .header("prefer")
         .is_some_and(|prefer| prefer.contains("respond-async"))
 }
 
-fn place_options<'a>(service: &'static str, key: Option<&'a str>) -> CallOptions<'a> {
+pub(super) fn place_options<'a>(service: &'static str, key: Option<&'a str>) -> CallOptions<'a> {
     CallOptions {
         service,
         timeout: timeouts::GATEWAY,
@@ -186,7 +189,7 @@ fn place_options<'a>(service: &'static str, key: Option<&'a str>) -> CallOptions
 }
 
 impl Address {
-    fn into_proto(self) -> orders::Address {
+    pub(super) fn into_proto(self) -> orders::Address {
         orders::Address {
             street: self.street,
             city: self.city,
@@ -198,14 +201,22 @@ impl Address {
 }
 
 /// The saga's end as an HTTP answer.
-fn saga_reply(answer: &orders::CreateOrderResponse) -> Result<HttpReply, ApiError> {
+pub(super) fn saga_reply(answer: &orders::CreateOrderResponse) -> Result<HttpReply, ApiError> {
     let order = answer.order.as_ref().map(order_json).unwrap_or(Value::Null);
     match answer.saga_status.as_str() {
         "completed" => Ok(HttpReply::json(201, order)),
         "failed" if answer.manual_intervention_required => {
             Err(saga_error(answer, "SAGA_INCOMPLETE", 500, Code::Internal))
         }
+        "failed" if answer.error_code == CANCELLED => {
+            Err(saga_error(answer, "ORDER_CANCELLED", 409, Code::Aborted))
+        }
         "failed" => Err(match answer.failed_step.as_str() {
+            "validate_user" => match answer.error_code.as_str() {
+                "USER_NOT_FOUND" => saga_error(answer, "USER_NOT_FOUND", 404, Code::NotFound),
+                "USER_INACTIVE" => saga_error(answer, "USER_INACTIVE", 403, Code::PermissionDenied),
+                _ => saga_error(answer, "SAGA_FAILED", 503, Code::Unavailable),
+            },
             "process_payment" | "authorize_payment" => {
                 saga_error(answer, "PAYMENT_FAILED", 402, Code::FailedPrecondition)
             }
@@ -313,7 +324,7 @@ async fn order_status(rt: &Rt, request: &HttpRequest) -> Result<HttpReply, ApiEr
     ))
 }
 
-fn order_json(order: &orders::Order) -> Value {
+pub(super) fn order_json(order: &orders::Order) -> Value {
     json!({
         "order_id": order.order_id,
         "user_id": order.user_id,

@@ -1,96 +1,142 @@
 //! Owns pushing events to one subscriber: success is status 200 and nothing else.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
 
 use http::Method;
-use serde_json::json;
 
 use super::Bus;
+use super::lanes;
 use super::queue::{self, Delivery};
 use crate::call::CallOptions;
 use crate::call::http::{HttpAsk, send};
 use crate::config::BusTrace;
 use crate::context::{Context, Shared};
+use crate::messaging::routes;
 use crate::resilience::retry;
 use crate::store::StoreError;
 use crate::telemetry::{Attributes, Kind};
 
 const RETRIES: [u64; 5] = [1, 2, 4, 8, 16];
 const TIMEOUT: Duration = Duration::from_secs(5);
-const POLL: Duration = Duration::from_millis(500);
+/// How long deliveries that were made are gathered before they are noted.
+const GATHER: Duration = Duration::from_millis(20);
+const TIDY: Duration = Duration::from_secs(5);
 /// Accepted events are remembered this long, so that a repeated publish is not delivered again.
 const REMEMBER: Duration = Duration::from_secs(3_600);
 
-pub(super) async fn run(bus: Arc<Bus>, subscriber: &'static str) {
+/// Notes what was delivered, together with what is delivered meanwhile; looks after queues and old rows.
+pub(super) async fn keep_books(bus: Arc<Bus>) {
     let rt = &bus.rt;
     let mut stopping = rt.stopping();
+    for subscriber in routes::all_subscribers() {
+        lanes::take_up(&bus, subscriber).await;
+    }
+    let mut tidied = Instant::now();
     loop {
-        // Asked for before looking, or an event between the look and the wait would be slept over.
-        let woken = bus.wake.notified();
-        while push_batch(&bus, subscriber).await {}
-        tokio::select! {
-            () = woken => {}
-            () = tokio::time::sleep(rt.clock.scaled(POLL).max(Duration::from_millis(20))) => {}
-            _ = stopping.changed() => return,
+        let stop = tokio::select! {
+            () = bus.wake.notified() => {
+                tokio::time::sleep(GATHER).await;
+                false
+            }
+            () = tokio::time::sleep(TIDY) => false,
+            _ = stopping.changed() => true,
+        };
+        note_done(&bus).await;
+        if stop {
+            return;
+        }
+        if tidied.elapsed() >= TIDY {
+            tidied = Instant::now();
+            tidy(&bus).await;
         }
     }
 }
 
-/// Whether anything was pushed.
-async fn push_batch(bus: &Arc<Bus>, subscriber: &'static str) -> bool {
-    let Ok(store) = bus.rt.store() else {
-        return false;
-    };
-    let due = match store
-        .read::<_, StoreError, _>(move |tx| queue::due(tx, subscriber))
-        .await
-    {
-        Ok(due) => due,
-        Err(error) => {
-            bus.rt.telemetry.error(
-                "exception",
-                "the queue could not be read",
-                Attributes::new()
-                    .with("error.code", "STORE_FAILED")
-                    .with("error.details", error.to_string()),
-            );
-            return false;
-        }
-    };
-    bus.rt.telemetry.metrics().set(
-        "shop_bus_queue_depth",
-        &[("subscriber", subscriber)],
-        due.len() as f64,
-    );
-    if due.is_empty() {
-        return false;
-    }
-    futures_util::future::join_all(
-        due.into_iter()
-            .map(|delivery| push(bus, subscriber, delivery)),
-    )
-    .await;
-    let horizon = bus
-        .rt
-        .clock
-        .now()
-        .saturating_sub(REMEMBER.as_nanos() as u64);
-    // Forgetting can wait for the next batch.
-    let _ = store
-        .write::<_, StoreError, _>(move |tx| queue::forget(tx, horizon))
-        .await;
-    true
-}
-
-async fn push(bus: &Arc<Bus>, subscriber: &'static str, delivery: Delivery) {
-    let rt = &bus.rt;
-    let envelope = &delivery.envelope;
-    let dropped = share_of(bus, "bus_drop", &envelope.event_type);
-    if dropped {
-        settle(bus, delivery.id, Outcome::Done).await;
+async fn note_done(bus: &Arc<Bus>) {
+    let done = std::mem::take(&mut *bus.done.lock().unwrap_or_else(PoisonError::into_inner));
+    let Ok(store) = bus.rt.store() else { return };
+    if done.is_empty() {
         return;
     }
+    let ids = done.clone();
+    let noted = store
+        .note::<_, StoreError, _>(move |tx| queue::done(tx, &ids))
+        .await;
+    if let Err(error) = noted {
+        // Should the process end now, these are delivered once more, which every consumer can take.
+        bus.complain("the outcome of deliveries could not be written", &error);
+        let mut again = bus.done.lock().unwrap_or_else(PoisonError::into_inner);
+        again.extend(done);
+    }
+}
+
+async fn tidy(bus: &Arc<Bus>) {
+    let rt = &bus.rt;
+    for (subscriber, waiting) in bus.lanes.depths() {
+        let labels = [("subscriber", subscriber)];
+        rt.telemetry
+            .metrics()
+            .set("shop_bus_queue_depth", &labels, waiting as f64);
+        lanes::take_up(bus, subscriber).await;
+    }
+    let horizon = rt.clock.now().saturating_sub(REMEMBER.as_nanos() as u64);
+    let Ok(store) = rt.store() else { return };
+    // Forgetting can wait for the next time.
+    let _ = store
+        .note::<_, StoreError, _>(move |tx| queue::forget(tx, horizon))
+        .await;
+}
+
+/// Makes one delivery: again and again, until it is taken or dead.
+pub(super) async fn carry(bus: &Arc<Bus>, subscriber: &'static str, mut delivery: Delivery) {
+    let rt = &bus.rt;
+    let event_type = &delivery.message.envelope.event_type;
+    if share_of(bus, "bus_drop", event_type) {
+        bus.is_done(delivery.id);
+        return;
+    }
+    if delivery.attempts == 0 && share_of(bus, "bus_reorder", event_type) {
+        // It steps aside, and what comes behind it overtakes.
+        let (bus, late) = (Arc::clone(bus), bus.reorder_delay());
+        tokio::spawn(async move {
+            tokio::time::sleep(late).await;
+            deliver(&bus, subscriber, delivery).await;
+        });
+        return;
+    }
+    let wait = delivery.due.saturating_sub(rt.clock.now());
+    if delivery.attempts > 0 && wait > 0 {
+        // Left by an earlier process in the middle of its pause.
+        tokio::time::sleep(Duration::from_nanos(wait)).await;
+    }
+    delivery.due = 0;
+    deliver(bus, subscriber, delivery).await;
+}
+
+async fn deliver(bus: &Arc<Bus>, subscriber: &'static str, mut delivery: Delivery) {
+    loop {
+        let slot = bus.lanes.slot(subscriber).await;
+        let outcome = push(bus, subscriber, &delivery).await;
+        drop(slot);
+        let (pause, error) = match outcome {
+            Outcome::Done => return bus.is_done(delivery.id),
+            Outcome::Again(pause, error) => (Some(pause), error),
+            Outcome::Dead(error) => (None, error),
+        };
+        settle(bus, delivery.id, pause, error).await;
+        let Some(pause) = pause else { return };
+        delivery.attempts += 1;
+        tokio::time::sleep(Duration::from_nanos(pause)).await;
+        if bus.rt.is_draining() {
+            return;
+        }
+    }
+}
+
+async fn push(bus: &Arc<Bus>, subscriber: &'static str, delivery: &Delivery) -> Outcome {
+    let rt = &bus.rt;
+    let envelope = &delivery.message.envelope;
     let name = format!("deliver {}", envelope.event_type);
     let origin = envelope.origin();
     let span = match (&origin, rt.config.bus_trace) {
@@ -120,7 +166,7 @@ async fn push(bus: &Arc<Bus>, subscriber: &'static str, delivery: Delivery) {
     } else {
         1
     };
-    let body = json!(envelope);
+    let body = &delivery.message.body;
     let path = format!("/events/{}", envelope.event_type);
     let outcome = context
         .scope(async {
@@ -130,7 +176,7 @@ async fn push(bus: &Arc<Bus>, subscriber: &'static str, delivery: Delivery) {
                     method: Method::POST,
                     template: "/events/{type}",
                     path: &path,
-                    body: Some(&body),
+                    body: Some(body),
                 };
                 let options = CallOptions {
                     service: subscriber,
@@ -194,7 +240,7 @@ async fn push(bus: &Arc<Bus>, subscriber: &'static str, delivery: Delivery) {
             1.0,
         );
     }
-    settle(bus, delivery.id, outcome).await;
+    outcome
 }
 
 enum Outcome {
@@ -203,24 +249,14 @@ enum Outcome {
     Dead(String),
 }
 
-async fn settle(bus: &Bus, id: i64, outcome: Outcome) {
+async fn settle(bus: &Bus, id: i64, pause: Option<u64>, error: String) {
     let Ok(store) = bus.rt.store() else { return };
     let settled = store
-        .write::<_, StoreError, _>(move |tx| match outcome {
-            Outcome::Done => queue::done(tx, id),
-            Outcome::Again(pause, error) => queue::failed(tx, id, Some(pause), &error),
-            Outcome::Dead(error) => queue::failed(tx, id, None, &error),
-        })
+        .note::<_, StoreError, _>(move |tx| queue::failed(tx, id, pause, &error))
         .await;
     if let Err(error) = settled {
         // The row stands as it was: the event is delivered once more, which every consumer can take.
-        bus.rt.telemetry.error(
-            "exception",
-            "the outcome of a delivery could not be written",
-            Attributes::new()
-                .with("error.code", "STORE_FAILED")
-                .with("error.details", error.to_string()),
-        );
+        bus.complain("the outcome of a delivery could not be written", &error);
     }
 }
 

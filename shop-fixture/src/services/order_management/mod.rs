@@ -1,6 +1,8 @@
 //! Owns order-management: orders, and the sagas that carry them.
 
+mod change;
 mod delivery;
+pub mod followups;
 pub mod orders;
 
 use std::sync::Arc;
@@ -19,7 +21,11 @@ use crate::proto::orders::orders_service_server::{OrdersService, OrdersServiceSe
 use crate::resilience::timeouts;
 use crate::runtime::Rt;
 use crate::saga::engine::Engine;
-use crate::saga::models::shopflow::{Shopflow, order_event};
+use crate::saga::models::amazon::Amazon;
+use crate::saga::models::cancellation::Cancellation;
+use crate::saga::models::capstone::Capstone;
+use crate::saga::models::shopflow::Shopflow;
+use crate::saga::models::{CAPSTONE, SHOPFLOW, order_event};
 use crate::saga::types::{Data, Item, Saga, Status as SagaStatus};
 use crate::saga::{journal, recovery};
 use crate::store::{Store, StoreError};
@@ -30,6 +36,7 @@ const MAX_ITEMS: usize = 100;
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let migrations = [
         orders::SCHEMA,
+        followups::SCHEMA,
         journal::SCHEMA,
         crate::idempotency::SCHEMA,
         outbox::SCHEMA,
@@ -42,8 +49,15 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
         rt.telemetry.clone(),
     )?);
     let publisher = Publisher::new(rt);
-    let shopflow = Shopflow::new(Arc::clone(rt), Arc::clone(&publisher));
-    let engine = Engine::new(Arc::clone(rt), vec![shopflow]);
+    let engine = Engine::new(
+        Arc::clone(rt),
+        vec![
+            Shopflow::new(Arc::clone(rt), Arc::clone(&publisher)),
+            Capstone::new(Arc::clone(rt), Arc::clone(&publisher)),
+            Amazon::new(Arc::clone(rt), Arc::clone(&publisher)),
+            Cancellation::new(Arc::clone(rt), Arc::clone(&publisher)),
+        ],
+    );
     let service = OrdersServiceServer::new(Orders {
         rt: Arc::clone(rt),
         engine: Arc::clone(&engine),
@@ -52,6 +66,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let background = vec![
         super::background(outbox::relay(Arc::clone(&publisher))),
         super::background(delivery::follow(Arc::clone(rt))),
+        super::background(followups::run(Arc::clone(rt))),
         super::background(recovery::run(Arc::clone(&engine))),
         super::background(engine.keep_leases()),
         super::background(crate::idempotency::purge(Arc::clone(rt))),
@@ -75,7 +90,7 @@ impl Orders {
         request: proto::CreateOrderRequest,
     ) -> Result<proto::CreateOrderResponse, ApiError> {
         let model_name = if request.model.is_empty() {
-            self.rt.config.saga_model.clone()
+            SHOPFLOW.to_owned()
         } else {
             request.model.clone()
         };
@@ -107,11 +122,8 @@ impl Orders {
             created_at: now.clone(),
             updated_at: now,
         };
-        let (writer, started, shared_model) = (
-            self.engine.writer().clone(),
-            saga.clone(),
-            Arc::clone(&model),
-        );
+        let (opening, started) = (self.engine.opening(&model), saga.clone());
+        let origin = opening.origin();
         let (trace_id, publisher, cause) = (
             trace.trace_hex(),
             Arc::clone(&self.publisher),
@@ -130,9 +142,13 @@ impl Orders {
                 {
                     return Ok(Err(known));
                 }
+                opening.write(tx, &started)?;
+                if started.model == CAPSTONE {
+                    // Its order comes with its third step.
+                    return Ok(Ok(Vec::new()));
+                }
                 orders::insert(tx, &started, &trace_id)?;
-                writer.start(tx, &started, shared_model.as_ref())?;
-                let event = order_event(&started, "OrderCreated", created(&started));
+                let event = order_event(&started, "OrderCreated", orders::created_data(&started));
                 Ok(Ok(vec![publisher.stage(tx, event, &cause)?]))
             })
             .await?;
@@ -146,7 +162,7 @@ impl Orders {
             .add("shop_orders_total", &[("status", "PENDING")], 1.0);
         self.publisher.publish_aside(staged);
         let order_id = saga.order_id.clone();
-        let end = self.engine.spawn(saga, model);
+        let end = self.engine.spawn(saga, model, origin);
         if request.respond_async {
             return self.answer(&order_id, None).await;
         }
@@ -191,7 +207,17 @@ impl Orders {
         order_id: &str,
         saga: Option<&Saga>,
     ) -> Result<proto::CreateOrderResponse, ApiError> {
-        let order = self.find(order_id).await?;
+        let order = match self.find(order_id).await {
+            Ok(order) => order,
+            // A saga that has not come to its order, or never did.
+            Err(error) if error.reason == "ORDER_NOT_FOUND" => proto::Order {
+                order_id: order_id.to_owned(),
+                status: "PENDING".to_owned(),
+                status_label: orders::label("PENDING", None),
+                ..proto::Order::default()
+            },
+            Err(error) => return Err(error),
+        };
         let Some(saga) = saga else {
             return Ok(proto::CreateOrderResponse {
                 order: Some(order),
@@ -254,19 +280,6 @@ impl Orders {
     }
 }
 
-/// What `OrderCreated` tells.
-fn created(saga: &Saga) -> serde_json::Value {
-    serde_json::json!({
-        "order_id": saga.order_id,
-        "user_id": saga.user_id,
-        "total_cents": saga.data.total_cents,
-        "currency": saga.data.currency,
-        "items": saga.data.items.iter().map(|item| serde_json::json!({
-            "product_id": item.product_id, "quantity": item.quantity, "price_cents": item.unit_price_cents,
-        })).collect::<Vec<_>>(),
-    })
-}
-
 /// Refuses what cannot become an order, and sums it up.
 fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
     if request.user_id.is_empty() || request.user_id.len() > 128 {
@@ -277,25 +290,7 @@ fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
             "an order has from 1 to {MAX_ITEMS} items"
         )));
     }
-    let mut total: i64 = 0;
-    for item in &request.items {
-        if item.product_id.is_empty()
-            || !(1..=10_000).contains(&item.quantity)
-            || item.unit_price_cents < 0
-        {
-            return Err(ApiError::invalid(
-                "each item needs a product, a quantity from 1 to 10000 and a price",
-            ));
-        }
-        total = item
-            .unit_price_cents
-            .checked_mul(item.quantity)
-            .and_then(|line| line.checked_add(total))
-            .ok_or_else(|| ApiError::invalid("the order's total is too large"))?;
-    }
-    if total <= 0 {
-        return Err(ApiError::invalid("the order's total must be positive"));
-    }
+    let total = total_of(&request.items)?;
     Ok(Data {
         items: request
             .items
@@ -319,6 +314,36 @@ fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
     })
 }
 
+/// The sum of an order's lines, if each is one.
+fn total_of(items: &[proto::Item]) -> Result<i64, ApiError> {
+    let mut total: i64 = 0;
+    for item in items {
+        if item.product_id.is_empty()
+            || !(1..=10_000).contains(&item.quantity)
+            || item.unit_price_cents < 0
+        {
+            return Err(ApiError::invalid(
+                "each item needs a product, a quantity from 1 to 10000 and a price",
+            ));
+        }
+        total = item
+            .unit_price_cents
+            .checked_mul(item.quantity)
+            .and_then(|line| line.checked_add(total))
+            .ok_or_else(|| ApiError::invalid("the order's total is too large"))?;
+    }
+    if total <= 0 {
+        return Err(ApiError::invalid("the order's total must be positive"));
+    }
+    Ok(total)
+}
+
+fn answered(outcome: Result<proto::Order, ApiError>) -> Result<Response<proto::Order>, Status> {
+    outcome
+        .map(Response::new)
+        .map_err(|error| error.to_status())
+}
+
 #[tonic::async_trait]
 impl OrdersService for Orders {
     async fn create_order(
@@ -340,6 +365,27 @@ impl OrdersService for Orders {
             .await
             .map(Response::new)
             .map_err(|error| error.to_status())
+    }
+
+    async fn cancel_order(
+        &self,
+        request: Request<proto::CancelOrderRequest>,
+    ) -> Result<Response<proto::Order>, Status> {
+        answered(self.cancel(request.into_inner()).await)
+    }
+
+    async fn insert_order(
+        &self,
+        request: Request<proto::InsertOrderRequest>,
+    ) -> Result<Response<proto::Order>, Status> {
+        answered(self.insert(request.into_inner()).await)
+    }
+
+    async fn update_order_status(
+        &self,
+        request: Request<proto::UpdateOrderStatusRequest>,
+    ) -> Result<Response<proto::Order>, Status> {
+        answered(self.update_status(request.into_inner()).await)
     }
 
     async fn get_order_status(

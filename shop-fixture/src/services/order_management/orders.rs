@@ -116,6 +116,31 @@ pub fn insert(tx: &Tx<'_>, saga: &Saga, trace_id: &str) -> Result<(), StoreError
     history(tx, Which::of(saga), None, "PENDING", "order inserted", None)
 }
 
+/// Whether there is such an order.
+pub fn exists(tx: &Tx<'_>, order_id: &str) -> Result<bool, StoreError> {
+    let found = tx.one(
+        "SELECT orders",
+        "SELECT 1 FROM orders WHERE order_id = ?1",
+        [order_id],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
+/// What `OrderCreated` tells.
+#[must_use]
+pub fn created_data(saga: &Saga) -> serde_json::Value {
+    serde_json::json!({
+        "order_id": saga.order_id,
+        "user_id": saga.user_id,
+        "total_cents": saga.data.total_cents,
+        "currency": saga.data.currency,
+        "items": saga.data.items.iter().map(|item| serde_json::json!({
+            "product_id": item.product_id, "quantity": item.quantity, "price_cents": item.unit_price_cents,
+        })).collect::<Vec<_>>(),
+    })
+}
+
 /// Which order is changed, by which saga and in which trace.
 #[derive(Debug, Clone, Copy)]
 pub struct Which<'a> {
@@ -332,6 +357,18 @@ pub fn address_json(address: Option<&Address>) -> serde_json::Value {
             "country": address.country,
         }),
     }
+}
+
+#[must_use]
+pub fn address_of(address: &serde_json::Value) -> Option<Address> {
+    let text = |field: &str| address[field].as_str().unwrap_or_default().to_owned();
+    address.is_object().then(|| Address {
+        street: text("street"),
+        city: text("city"),
+        state: text("state"),
+        zip_code: text("zip_code"),
+        country: text("country"),
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
-//! Owns payment: payments with their state machine, and the simulated processor behind them.
+//! Owns payment: charging, authorising and giving back, with the simulated processor behind it. The rows are `rows`'.
 
-mod books;
+mod rows;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,9 +9,8 @@ use prost::Message;
 use serde_json::json;
 use tonic::{Code, Request, Response, Status};
 
-use books::{COLUMNS, SCHEMA, find, read, record_attempt, refund, settle};
-
 use super::Served;
+use super::keyed::{self, Changed};
 use super::processor::{self, Operation};
 use crate::call::{CallOptions, grpc};
 use crate::catalog::FRAUD;
@@ -27,11 +26,12 @@ use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Attributes;
+use rows::COLUMNS;
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let path = rt.config.db_path(rt.spec.name);
     let migrations = [
-        SCHEMA,
+        rows::SCHEMA,
         idempotency::SCHEMA,
         outbox::SCHEMA,
         consumer::SCHEMA,
@@ -65,8 +65,35 @@ struct Payments {
     publisher: Arc<Publisher>,
 }
 
+/// Whether the money is taken or only set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Charge,
+    Authorize,
+}
+
+impl Purpose {
+    fn method(self) -> &'static str {
+        match self {
+            Self::Charge => "ProcessPayment",
+            Self::Authorize => "AuthorizePayment",
+        }
+    }
+
+    fn operation(self) -> Operation {
+        match self {
+            Self::Charge => Operation::Charge,
+            Self::Authorize => Operation::Authorize,
+        }
+    }
+}
+
 impl Payments {
-    async fn process(&self, request: proto::PaymentRequest) -> Result<proto::Payment, ApiError> {
+    async fn process(
+        &self,
+        request: proto::PaymentRequest,
+        purpose: Purpose,
+    ) -> Result<proto::Payment, ApiError> {
         check(&request)?;
         crate::faults::refusal(&self.rt)?;
         let payload = json!({
@@ -75,14 +102,18 @@ impl Payments {
         });
         let key = context::current().shared.idempotency_key.clone();
         let ticket =
-            match idempotency::begin(&self.rt, key.as_deref(), "ProcessPayment", &payload).await? {
+            match idempotency::begin(&self.rt, key.as_deref(), purpose.method(), &payload).await? {
                 Begin::Replay(outcome) => return replayed(outcome?),
                 Begin::Run(ticket) => ticket,
             };
         let key = key.unwrap_or_default();
         let charged = match self.rt.faults.find("capture_late") {
-            Some(params) => self.charge_late(&params, &request, &key, &ticket).await,
-            None => self.charge(&request, &key, &ticket).await,
+            Some(params) => {
+                let after = Duration::from_millis(params["ms"].as_u64().unwrap_or_default());
+                self.charge_late(after, &request, &key, &ticket, purpose)
+                    .await
+            }
+            None => self.charge(&request, &key, &ticket, purpose).await,
         };
         match charged {
             Ok(payment) => Ok(payment),
@@ -99,12 +130,12 @@ impl Payments {
     /// Charges after a while, whether or not anybody still waits for it.
     async fn charge_late(
         &self,
-        params: &serde_json::Value,
+        after: Duration,
         request: &proto::PaymentRequest,
         key: &str,
         ticket: &Ticket,
+        purpose: Purpose,
     ) -> Result<proto::Payment, ApiError> {
-        let after = Duration::from_millis(params["ms"].as_u64().unwrap_or_default());
         let own = Self {
             rt: Arc::clone(&self.rt),
             publisher: Arc::clone(&self.publisher),
@@ -112,7 +143,7 @@ impl Payments {
         let (request, key, ticket) = (request.clone(), key.to_owned(), ticket.clone());
         let task = tokio::spawn(context::current().scope(async move {
             tokio::time::sleep(after.min(Duration::from_secs(600))).await;
-            own.charge(&request, &key, &ticket).await
+            own.charge(&request, &key, &ticket, purpose).await
         }));
         task.await
             .unwrap_or_else(|_| Err(ApiError::internal("the payment was not finished")))
@@ -151,6 +182,7 @@ impl Payments {
         request: &proto::PaymentRequest,
         key: &str,
         ticket: &Ticket,
+        purpose: Purpose,
     ) -> Result<proto::Payment, ApiError> {
         let store = self.rt.store()?;
         let trace_id = context::current()
@@ -160,9 +192,10 @@ impl Payments {
         let (request, key) = (request.clone(), key.to_owned());
         let (attempt, method) = (request.clone(), request.payment_method_id.clone());
         let recorded = ticket.is_recorded();
+        // Flushed with the verdict: the processor lives in this process and remembers nothing that this row does not.
         let payment_id = store
-            .write::<_, StoreError, _>(move |tx| {
-                record_attempt(tx, &attempt, &key, &trace_id, recorded)
+            .note::<_, StoreError, _>(move |tx| {
+                rows::record_attempt(tx, &attempt, &key, &trace_id, recorded)
             })
             .await?;
         let suspicion = if flags::is_on(&self.rt, flags::FRAUD_SYNC) {
@@ -172,7 +205,13 @@ impl Payments {
         };
         let verdict = match suspicion {
             Ok(()) => {
-                processor::ask(&self.rt, Operation::Charge, &method, request.amount_cents).await?
+                processor::ask(
+                    &self.rt,
+                    purpose.operation(),
+                    &method,
+                    request.amount_cents,
+                )
+                .await?
             }
             refused => refused,
         };
@@ -180,14 +219,18 @@ impl Payments {
         let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
         let (settled, staged) = store
             .write::<_, StoreError, _>(move |tx| {
-                let settled = settle(tx, &id, verdict, &ticket)?;
-                let payment = find(tx, &id)?;
-                let kind = if settled.is_ok() {
-                    "PaymentProcessed"
-                } else {
-                    "PaymentFailed"
+                let settled = rows::settle(tx, &id, verdict, &ticket, purpose)?;
+                let payment = rows::find(tx, &id)?;
+                // Money that is only set aside is news to nobody yet.
+                let kind = match (&settled, purpose) {
+                    (Ok(_), Purpose::Charge) => Some("PaymentProcessed"),
+                    (Ok(_), Purpose::Authorize) => None,
+                    (Err(_), _) => Some("PaymentFailed"),
                 };
-                let staged = publisher.stage(tx, event(kind, &payment), &cause)?;
+                let mut staged = Vec::new();
+                if let Some(kind) = kind {
+                    staged.push(publisher.stage(tx, event(kind, &payment), &cause)?);
+                }
                 Ok((settled, staged))
             })
             .await?;
@@ -196,10 +239,11 @@ impl Payments {
             .with("payment_id", &payment_id)
             .with("order_id", &request.order_id)
             .with("user_id", &request.user_id);
-        let published = self.publisher.publish_and_wait(vec![staged]).await;
+        let published = self.publisher.publish_and_wait(staged).await;
         match settled {
             Ok(payment) => {
-                metrics.add("shop_payments_total", &[("status", "COMPLETED")], 1.0);
+                let labels = [("status", payment.status.as_str())];
+                metrics.add("shop_payments_total", &labels, 1.0);
                 self.rt
                     .telemetry
                     .info("payment.processed", "payment processed", about);
@@ -278,7 +322,7 @@ impl Payments {
             .rt
             .store()?
             .write::<_, StoreError, _>(move |tx| {
-                let refunded = refund(tx, &ask, &settle, kept)?;
+                let refunded = rows::refund(tx, &ask, &settle, kept)?;
                 let mut staged = Vec::new();
                 if let Ok(payment) = &refunded
                     && payment.refund_cents > 0
@@ -314,6 +358,84 @@ impl Payments {
         self.publisher.publish_and_wait(staged).await?;
         Ok(payment)
     }
+}
+
+impl Payments {
+    /// Has the processor take or let go of the money, if it still holds some for this payment.
+    async fn change_what_was_set_aside(
+        &self,
+        operation: Operation,
+        payment_id: &str,
+        order_id: &str,
+    ) -> Result<(), ApiError> {
+        let (payment_id, order_id) = (payment_id.to_owned(), order_id.to_owned());
+        let known = self
+            .rt
+            .store()?
+            .read::<_, StoreError, _>(move |tx| rows::named(tx, &payment_id, &order_id))
+            .await?;
+        let Some(payment) = known.filter(|payment| payment.status == "AUTHORIZED") else {
+            return Ok(());
+        };
+        processor::ask(&self.rt, operation, &payment.method, payment.amount_cents)
+            .await?
+            .map_err(|code| ApiError::new(Code::Internal, code, "the processor refused"))
+    }
+
+    /// Takes the money that was set aside.
+    async fn capture(&self, request: proto::CaptureRequest) -> Result<proto::Payment, ApiError> {
+        named(&request.payment_id, &request.order_id)?;
+        self.change_what_was_set_aside(Operation::Capture, &request.payment_id, &request.order_id)
+            .await?;
+        let payload = json!({ "payment_id": request.payment_id, "order_id": request.order_id });
+        let (publisher, cause) = (Arc::clone(&self.publisher), Cause::here());
+        let changed = keyed::run(&self.rt, "CapturePayment", &payload, move |tx| {
+            let captured = rows::capture(tx, &request.payment_id, &request.order_id)?;
+            let Ok(payment) = captured else {
+                return Ok(captured.map(Changed::new));
+            };
+            let told = event("PaymentProcessed", &payment);
+            let mut changed = Changed::new(payment);
+            changed.staged.push(publisher.stage(tx, told, &cause)?);
+            Ok(Ok(changed))
+        })
+        .await?;
+        if !changed.replayed {
+            let labels = [("status", "COMPLETED")];
+            let metrics = self.rt.telemetry.metrics();
+            metrics.add("shop_payments_total", &labels, 1.0);
+            self.rt.telemetry.info(
+                "payment.processed",
+                "payment captured",
+                Attributes::new()
+                    .with("payment_id", &changed.answer.payment_id)
+                    .with("order_id", &changed.answer.order_id),
+            );
+        }
+        self.publisher.publish_and_wait(changed.staged).await?;
+        Ok(changed.answer)
+    }
+
+    /// Lets go of money that was set aside.
+    async fn void(&self, request: proto::VoidRequest) -> Result<proto::Payment, ApiError> {
+        named(&request.payment_id, &request.order_id)?;
+        self.change_what_was_set_aside(Operation::Void, &request.payment_id, &request.order_id)
+            .await?;
+        let payload = json!({ "payment_id": request.payment_id, "order_id": request.order_id });
+        let changed = keyed::run(&self.rt, "VoidPayment", &payload, move |tx| {
+            let voided = rows::void(tx, &request.payment_id, &request.order_id)?;
+            Ok(voided.map(Changed::new))
+        })
+        .await?;
+        Ok(changed.answer)
+    }
+}
+
+fn named(payment_id: &str, order_id: &str) -> Result<(), ApiError> {
+    if payment_id.is_empty() && order_id.is_empty() {
+        return Err(ApiError::invalid("name the payment or its order"));
+    }
+    Ok(())
 }
 
 fn event(event_type: &'static str, payment: &proto::Payment) -> Event {
@@ -363,7 +485,37 @@ impl PaymentsService for Payments {
         &self,
         request: Request<proto::PaymentRequest>,
     ) -> Result<Response<proto::Payment>, Status> {
-        self.process(request.into_inner())
+        self.process(request.into_inner(), Purpose::Charge)
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn authorize_payment(
+        &self,
+        request: Request<proto::PaymentRequest>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        self.process(request.into_inner(), Purpose::Authorize)
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn capture_payment(
+        &self,
+        request: Request<proto::CaptureRequest>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        self.capture(request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn void_payment(
+        &self,
+        request: Request<proto::VoidRequest>,
+    ) -> Result<Response<proto::Payment>, Status> {
+        self.void(request.into_inner())
             .await
             .map(Response::new)
             .map_err(|error| error.to_status())
@@ -393,7 +545,7 @@ impl PaymentsService for Payments {
                         "SELECT payments",
                         &sql,
                         (&ask.payment_id, &ask.order_id),
-                        read,
+                        rows::read,
                     )
                 })
                 .await?

@@ -1,4 +1,7 @@
-//! Owns checkout: turning a cart into an order. It keeps nothing itself in the models that run today.
+//! Owns checkout: turning a cart into an order. Most models run at order-management; `cloudscale` runs here, over the
+//! sessions that checkout keeps.
+
+pub mod sessions;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,26 +16,49 @@ use crate::call::http::HttpAsk;
 use crate::call::{CallOptions, grpc, http};
 use crate::catalog::{CART, ORDERS};
 use crate::context;
-use crate::error::ApiError;
+use crate::error::{ApiError, ShopError};
+use crate::idempotency;
 use crate::propagation::baggage::percent_encode;
-use crate::proto::checkout::PlaceOrderRequest;
 use crate::proto::checkout::checkout_service_server::{CheckoutService, CheckoutServiceServer};
+use crate::proto::checkout::{
+    CompleteCheckoutRequest, PlaceOrderRequest, Session, StartCheckoutRequest,
+};
 use crate::proto::orders::{CreateOrderRequest, CreateOrderResponse, Item};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
+use crate::saga::engine::Engine;
+use crate::saga::models::CLOUDSCALE;
+use crate::saga::models::cloudscale::Cloudscale;
+use crate::saga::{journal, recovery};
 use crate::seed;
 use crate::server::http::{Class, HttpReply, Router};
 use crate::server::{admin, parse};
+use crate::services::order_management::orders::address_json;
+use crate::store::Store;
 
-pub fn start(rt: &Rt) -> Served {
-    let service = CheckoutServiceServer::new(Checkout { rt: Arc::clone(rt) });
-    let shared = Arc::clone(rt);
+pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    let path = rt.config.db_path(rt.spec.name);
+    let migrations = [sessions::SCHEMA, journal::SCHEMA, idempotency::SCHEMA];
+    rt.set_store(Store::open(
+        &path,
+        &migrations,
+        Arc::clone(&rt.clock),
+        rt.telemetry.clone(),
+    )?);
+    let engine = Engine::new(Arc::clone(rt), vec![Cloudscale::new(Arc::clone(rt))]);
+    let checkout = Checkout {
+        rt: Arc::clone(rt),
+        engine: Arc::clone(&engine),
+    };
+    let service = CheckoutServiceServer::new(checkout.clone());
+    let shared = checkout;
     let http = Router::new()
         .route(Method::POST, "/checkout", Class::Business, move |request| {
-            let rt = Arc::clone(&shared);
+            let checkout = shared.clone();
             async move {
                 let ask: HttpOrder = parse(&request.body)?;
-                let placed = place(&rt, ask.into_request(request.header("x-user-id"))).await?;
+                let ask = ask.into_request(request.header("x-user-id"));
+                let placed = counted(&checkout.rt, order(&checkout, ask)).await?;
                 let order = placed.order.unwrap_or_default();
                 Ok(HttpReply::json(201, json!({
                     "order_id": order.order_id, "status": order.status, "saga_status": placed.saga_status,
@@ -40,11 +66,16 @@ pub fn start(rt: &Rt) -> Served {
             }
         })
         .merge(admin::health(rt));
-    Served {
+    let background = vec![
+        super::background(recovery::run(Arc::clone(&engine))),
+        super::background(engine.keep_leases()),
+        super::background(idempotency::purge(Arc::clone(rt))),
+    ];
+    Ok(Served {
         grpc: Some(super::with_health(rt, service)),
         http: Some(http),
-        background: Vec::new(),
-    }
+        background,
+    })
 }
 
 #[derive(Debug, Deserialize)]
@@ -69,18 +100,23 @@ impl HttpOrder {
     }
 }
 
+#[derive(Clone)]
 struct Checkout {
     rt: Rt,
+    engine: Arc<Engine>,
 }
 
-async fn place(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderResponse, ApiError> {
+type Placed = Result<CreateOrderResponse, ApiError>;
+
+/// Counts a checkout and its outcome.
+async fn counted(rt: &Rt, checkout: impl Future<Output = Placed>) -> Placed {
     let started = Instant::now();
     let track = rt.telemetry.identity().track.clone();
     let labels = [("version", track.as_str())];
     rt.telemetry
         .metrics()
         .add("checkout_service_requests_total", &labels, 1.0);
-    let outcome = order(rt, request).await;
+    let outcome = checkout.await;
     let status = match &outcome {
         Ok(placed) => placed.saga_status.as_str(),
         Err(_) => "error",
@@ -98,7 +134,8 @@ async fn place(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderRespons
     outcome
 }
 
-async fn order(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderResponse, ApiError> {
+async fn order(checkout: &Checkout, request: PlaceOrderRequest) -> Placed {
+    let rt = &checkout.rt;
     if request.user_id.is_empty() {
         return Err(ApiError::invalid("user_id must be given"));
     }
@@ -109,24 +146,44 @@ async fn order(rt: &Rt, request: PlaceOrderRequest) -> Result<CreateOrderRespons
         Some(items) => items,
         None => lines_of(rt, &request.cart_id, &request.user_id).await?,
     };
-    let order = CreateOrderRequest {
-        user_id: request.user_id,
-        items,
-        currency: "USD".to_owned(),
-        payment_method_id: request.payment_method_id,
-        shipping_address: request.shipping_address,
-        model: request.model,
-        respond_async: request.respond_async,
+    let model = if request.model.is_empty() {
+        rt.config.saga_model.clone()
+    } else {
+        request.model
     };
-    let key = context::current().shared.idempotency_key.clone();
-    let options = CallOptions {
-        service: ORDERS,
-        timeout: timeouts::CHECKOUT,
-        retry: retry::Class::None,
-        key: key.as_deref(),
+    let placed = if model == CLOUDSCALE {
+        let new = sessions::New {
+            cart_id: request.cart_id.clone(),
+            user_id: request.user_id,
+            payment_method_id: request.payment_method_id,
+            items,
+            address: address_json(request.shipping_address.as_ref()),
+        };
+        let session_id = sessions::open(rt, new).await?.session_id;
+        let complete = CompleteCheckoutRequest {
+            session_id,
+            respond_async: request.respond_async,
+        };
+        sessions::complete(rt, &checkout.engine, complete).await?
+    } else {
+        let order = CreateOrderRequest {
+            user_id: request.user_id,
+            items,
+            currency: "USD".to_owned(),
+            payment_method_id: request.payment_method_id,
+            shipping_address: request.shipping_address,
+            model,
+            respond_async: request.respond_async,
+        };
+        let key = context::current().shared.idempotency_key.clone();
+        let options = CallOptions {
+            service: ORDERS,
+            timeout: timeouts::CHECKOUT,
+            retry: retry::Class::None,
+            key: key.as_deref(),
+        };
+        grpc::unary(rt, "orders.v1.OrdersService/CreateOrder", options, order).await?
     };
-    let placed: CreateOrderResponse =
-        grpc::unary(rt, "orders.v1.OrdersService/CreateOrder", options, order).await?;
     if from_cart && placed.saga_status != "failed" {
         empty(rt, &request.cart_id).await;
     }
@@ -196,13 +253,52 @@ async fn empty(rt: &Rt, cart_id: &str) {
     let _ = http::send(rt, &ask, options).await;
 }
 
+async fn start_session(rt: &Rt, request: StartCheckoutRequest) -> Result<Session, ApiError> {
+    if request.user_id.is_empty() {
+        return Err(ApiError::invalid("user_id must be given"));
+    }
+    let items = match seed::cart(&request.cart_id) {
+        Some(items) => items,
+        None => lines_of(rt, &request.cart_id, &request.user_id).await?,
+    };
+    let new = sessions::New {
+        cart_id: request.cart_id,
+        user_id: request.user_id,
+        payment_method_id: request.payment_method_id,
+        items,
+        address: address_json(request.shipping_address.as_ref()),
+    };
+    sessions::open_keyed(rt, new).await
+}
+
 #[tonic::async_trait]
 impl CheckoutService for Checkout {
+    async fn start_checkout(
+        &self,
+        request: Request<StartCheckoutRequest>,
+    ) -> Result<Response<Session>, Status> {
+        start_session(&self.rt, request.into_inner())
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
+    async fn complete_checkout(
+        &self,
+        request: Request<CompleteCheckoutRequest>,
+    ) -> Result<Response<CreateOrderResponse>, Status> {
+        let completed = sessions::complete(&self.rt, &self.engine, request.into_inner());
+        counted(&self.rt, completed)
+            .await
+            .map(Response::new)
+            .map_err(|error| error.to_status())
+    }
+
     async fn place_order(
         &self,
         request: Request<PlaceOrderRequest>,
     ) -> Result<Response<CreateOrderResponse>, Status> {
-        place(&self.rt, request.into_inner())
+        counted(&self.rt, order(self, request.into_inner()))
             .await
             .map(Response::new)
             .map_err(|error| error.to_status())

@@ -1,9 +1,10 @@
-//! Payments as rows: attempts, verdicts and refunds, each in one transaction with its idempotency record.
+//! Owns payment rows: their table, their state machine, and reading them.
 
 use prost::Message;
 use rusqlite::Row;
 use tonic::Code;
 
+use super::Purpose;
 use crate::error::ApiError;
 use crate::idempotency::Ticket;
 use crate::ids::ulid;
@@ -88,9 +89,14 @@ pub(super) fn settle(
     payment_id: &str,
     verdict: Result<(), &'static str>,
     ticket: &Ticket,
+    purpose: Purpose,
 ) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let approved = match purpose {
+        Purpose::Charge => "COMPLETED",
+        Purpose::Authorize => "AUTHORIZED",
+    };
     let (status, transaction, reason) = match verdict {
-        Ok(()) => ("COMPLETED", Some(ulid("txn_")), None),
+        Ok(()) => (approved, Some(ulid("txn_")), None),
         Err(code) => ("FAILED", None, Some(code)),
     };
     tx.execute(
@@ -218,4 +224,78 @@ pub(super) fn find(tx: &Tx<'_>, payment_id: &str) -> Result<proto::Payment, Stor
     let sql = format!("SELECT {COLUMNS} FROM payments WHERE payment_id = ?1");
     tx.one("SELECT payments", &sql, [payment_id], read)?
         .ok_or_else(|| StoreError::Conflict(format!("payment {payment_id} is not there")))
+}
+
+/// The latest payment of that name, or of that order.
+pub(super) fn named(
+    tx: &Tx<'_>,
+    payment_id: &str,
+    order_id: &str,
+) -> Result<Option<proto::Payment>, StoreError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM payments WHERE (?1 = '' OR payment_id = ?1) AND (?2 = '' OR order_id = ?2)
+         ORDER BY created_at DESC LIMIT 1"
+    );
+    tx.one("SELECT payments", &sql, (payment_id, order_id), read)
+}
+
+fn wrong_state(payment: &proto::Payment, action: &str) -> ApiError {
+    ApiError::new(
+        Code::FailedPrecondition,
+        "INVALID_PAYMENT_STATE",
+        format!("a payment that is {} cannot be {action}", payment.status),
+    )
+    .fact("status", &payment.status)
+}
+
+fn set_status(tx: &Tx<'_>, payment_id: &str, status: &str) -> Result<(), StoreError> {
+    tx.execute(
+        "UPDATE payments",
+        "UPDATE payments SET status = ?2, updated_at = ?3 WHERE payment_id = ?1",
+        (payment_id, status, tx.now_text()),
+    )?;
+    Ok(())
+}
+
+/// Takes authorised money. The processor that was asked before says yes at once.
+pub(super) fn capture(
+    tx: &Tx<'_>,
+    payment_id: &str,
+    order_id: &str,
+) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let Some(payment) = named(tx, payment_id, order_id)? else {
+        return Ok(Err(ApiError::not_found(
+            "PAYMENT_NOT_FOUND",
+            "there is no such payment",
+        )));
+    };
+    if payment.status != "AUTHORIZED" {
+        return Ok(Err(wrong_state(&payment, "captured")));
+    }
+    set_status(tx, &payment.payment_id, "PROCESSING")?;
+    set_status(tx, &payment.payment_id, "COMPLETED")?;
+    find(tx, &payment.payment_id).map(Ok)
+}
+
+/// Lets go of authorised money; what was never set aside, or let go before, is as good as let go.
+pub(super) fn void(
+    tx: &Tx<'_>,
+    payment_id: &str,
+    order_id: &str,
+) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let Some(payment) = named(tx, payment_id, order_id)? else {
+        return Ok(Ok(proto::Payment {
+            order_id: order_id.to_owned(),
+            status: "ABSENT".to_owned(),
+            ..proto::Payment::default()
+        }));
+    };
+    match payment.status.as_str() {
+        "AUTHORIZED" => set_status(tx, &payment.payment_id, "VOIDED")?,
+        // An attempt that never reached a verdict is closed, so that nothing can complete it later.
+        "PENDING" => set_status(tx, &payment.payment_id, "FAILED")?,
+        "VOIDED" | "FAILED" => {}
+        _ => return Ok(Err(wrong_state(&payment, "voided"))),
+    }
+    find(tx, &payment.payment_id).map(Ok)
 }
