@@ -82,11 +82,12 @@ impl Model for Amazon {
                 "OrderConfirmation",
                 options(step, key),
             )),
-            _ => Box::pin(async move {
-                let items = saga.data.items.iter();
-                let products: Vec<&str> = items.map(|item| item.product_id.as_str()).collect();
-                calls::recommend(rt, &saga.user_id, &products, options(step, key)).await
-            }),
+            _ => Box::pin(calls::recommend(
+                rt,
+                &saga.order_id,
+                &saga.data.items,
+                options(step, key),
+            )),
         }
     }
 

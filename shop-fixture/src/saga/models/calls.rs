@@ -16,7 +16,7 @@ use crate::proto::{inventory, payments, users};
 use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::saga::engine::CANCELLED;
-use crate::saga::types::{Entity, Failure, Saga, StepDef};
+use crate::saga::types::{Entity, Failure, Item, Saga, StepDef};
 use crate::store::{StoreError, Tx};
 
 /// How long stock is held for an order that has not shipped.
@@ -326,11 +326,15 @@ pub(crate) async fn notify(
 
 pub(crate) async fn recommend(
     rt: &Rt,
-    user_id: &str,
-    products: &[&str],
+    order_id: &str,
+    items: &[Item],
     options: CallOptions<'_>,
 ) -> Outcome {
-    let body = json!({ "user_id": user_id, "product_ids": products });
+    let lines: Vec<Value> = items
+        .iter()
+        .map(|item| json!({ "product_id": item.product_id, "quantity": item.quantity }))
+        .collect();
+    let body = json!({ "order_id": order_id, "items": lines });
     let ask = HttpAsk {
         method: Method::POST,
         template: "/internal/recommendations",

@@ -123,7 +123,6 @@ struct Due {
     kind: Kind,
     order_id: String,
     saga_id: String,
-    user_id: String,
     items: Vec<Item>,
     address: Value,
     traceparent: String,
@@ -145,7 +144,6 @@ fn claim(tx: &Tx<'_>, hold: u64) -> Result<Vec<Due>, StoreError> {
                 kind: Kind::Ship,
                 order_id: row.get(2)?,
                 saga_id: row.get(3)?,
-                user_id: row.get(4)?,
                 items: serde_json::from_str(&items).unwrap_or_default(),
                 address: serde_json::from_str(&address).unwrap_or_default(),
                 traceparent: row.get(7)?,
@@ -343,9 +341,8 @@ async fn call(rt: &Rt, due: &Due) -> Result<Value, CallError> {
             models::notify(rt, &due.order_id, "OrderConfirmation", options).await
         }
         Kind::Recommend => {
-            let products: Vec<&str> = due.items.iter().map(|i| i.product_id.as_str()).collect();
             let options = options(SEARCH, timeouts::SHIPPING_STEP);
-            models::recommend(rt, &due.user_id, &products, options).await
+            models::recommend(rt, &due.order_id, &due.items, options).await
         }
     }
 }
