@@ -205,13 +205,7 @@ impl Payments {
         };
         let verdict = match suspicion {
             Ok(()) => {
-                processor::ask(
-                    &self.rt,
-                    purpose.operation(),
-                    &method,
-                    request.amount_cents,
-                )
-                .await?
+                processor::ask(&self.rt, purpose.operation(), &method, request.amount_cents).await?
             }
             refused => refused,
         };
