@@ -18,6 +18,8 @@ use support::{LIMIT, Running, eventually, start};
 const BOUND: Duration = Duration::from_secs(45);
 /// How many of the places an ordinary run visits.
 const SLICE: usize = 8;
+/// How long the victim may go on before another checkout is sent to it.
+const ASK_AGAIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy)]
 struct Place {
@@ -207,6 +209,27 @@ fn failing(model: &str) -> (Value, &'static str) {
     }
 }
 
+/// Sends a checkout that nobody waits for.
+fn checkout(
+    shop: &Running,
+    model: &str,
+    fails: bool,
+    late: Duration,
+) -> tokio::task::JoinHandle<()> {
+    let (body, more) = if fails {
+        failing(model)
+    } else {
+        (json!({}), "")
+    };
+    let url = format!("{}/api/v1/checkout?saga={model}{more}", shop.gateway());
+    let client = shop.client.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(late).await;
+        // Whatever comes back, or nothing: the ledgers are asked, not the answer.
+        let _ = client.post(url).json(&body).timeout(LIMIT).send().await;
+    })
+}
+
 /// Kills one party at one place, with other checkouts on their way; answers how long the sagas took to end.
 async fn visit(shop: &Running, place: Place, rng: &mut Rng) -> Duration {
     let before = pid(shop, place.victim);
@@ -222,28 +245,21 @@ async fn visit(shop: &Running, place: Place, rng: &mut Rng) -> Duration {
     let others = rng.below(3);
     let mut checkouts = Vec::new();
     for number in 0..=others {
-        let (body, more) = if (number == 0 && undoing) || (number > 0 && rng.chance(0.3)) {
-            failing(place.model)
-        } else {
-            (json!({}), "")
-        };
-        let url = format!(
-            "{}/api/v1/checkout?saga={}{more}",
-            shop.gateway(),
-            place.model
-        );
-        let (client, late) = (shop.client.clone(), rng.below(30) as u64);
-        checkouts.push(tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(late)).await;
-            // Whatever comes back, or nothing: the ledgers are asked, not the answer.
-            let _ = client.post(url).json(&body).timeout(LIMIT).send().await;
-        }));
+        let fails = (number == 0 && undoing) || (number > 0 && rng.chance(0.3));
+        let late = Duration::from_millis(rng.below(30) as u64);
+        checkouts.push(checkout(shop, place.model, fails, late));
     }
+    let mut asked = Instant::now();
     eventually(
         &format!("{place:?}: the victim dies and is back"),
         BOUND,
         async || {
             let now = pid(shop, place.victim);
+            // Whoever was killed before may not have been there yet when the first ones came.
+            if now == before && asked.elapsed() > ASK_AGAIN {
+                asked = Instant::now();
+                checkouts.push(checkout(shop, place.model, undoing, Duration::ZERO));
+            }
             (now != 0 && now != before).then_some(())
         },
     )

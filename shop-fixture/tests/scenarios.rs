@@ -358,8 +358,10 @@ async fn a_slow_search_slows_nobody_else(scene: &Scene) {
         .buffer_unordered(20)
         .collect::<Vec<(u16, Value)>>();
     let others = async {
+        let cart = format!("{gateway}/api/v1/cart");
+        let cart = cart.as_str();
         let carts = stream::iter(0..20)
-            .map(|_| scene.shop.get(&format!("{gateway}/api/v1/cart")))
+            .map(|_| scene.shop.get(cart))
             .buffer_unordered(2)
             .collect::<Vec<(u16, Value)>>();
         let checkouts = within(scene, ROUND, "", &[(Who::Total, 140.0, 400.0)]);
