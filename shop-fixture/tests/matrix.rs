@@ -109,11 +109,10 @@ fn places() -> Vec<Place> {
                 add(*orchestrator, *point, *step);
                 // A callee knows a request and its answer: there is nothing before the one or after the other.
                 // One that keeps no key has no intent either.
-                let sees = match (*callee, *point) {
-                    (_, "after_reply") => false,
-                    (Some("user-management"), "after_intent") => false,
-                    _ => true,
-                };
+                let sees = !matches!(
+                    (*callee, *point),
+                    (_, "after_reply") | (Some("user-management"), "after_intent")
+                );
                 if let Some(callee) = callee
                     && sees
                 {
