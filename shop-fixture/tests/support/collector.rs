@@ -69,11 +69,6 @@ impl Collector {
         (collector, url)
     }
 
-    /// How many requests with spans have come in.
-    pub fn count(&self) -> usize {
-        self.traces.lock().unwrap().len()
-    }
-
     pub fn spans(&self) -> Vec<Seen> {
         let mut seen = Vec::new();
         for request in self.traces.lock().unwrap().iter() {
