@@ -1,6 +1,7 @@
 //! An OTLP receiver that keeps what it is sent.
 #![allow(clippy::unwrap_used, clippy::expect_used, dead_code, unreachable_pub)]
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 use opentelemetry_proto::tonic::collector::logs::v1::logs_service_server::{
@@ -67,6 +68,26 @@ impl Collector {
             .serve_with_incoming(tonic::transport::server::TcpIncoming::from(listener));
         tokio::spawn(server);
         (collector, url)
+    }
+
+    /// The traces in which a service has ended a span of a kind.
+    pub fn traces_with(&self, service: &str, kind: i32) -> HashSet<Vec<u8>> {
+        let mut traces = HashSet::new();
+        for request in self.traces.lock().unwrap().iter() {
+            for resource in &request.resource_spans {
+                let attributes = &resource.resource.as_ref().unwrap().attributes;
+                if text(attributes, "service.name") != service {
+                    continue;
+                }
+                let spans = resource.scope_spans.iter().flat_map(|scope| &scope.spans);
+                traces.extend(
+                    spans
+                        .filter(|span| span.kind == kind)
+                        .map(|span| span.trace_id.clone()),
+                );
+            }
+        }
+        traces
     }
 
     pub fn spans(&self) -> Vec<Seen> {

@@ -61,13 +61,9 @@ impl Scene {
         let wanted: HashSet<String> = answers.iter().map(|(_, answer)| trace_id(answer)).collect();
         // The gateway's own span comes last of what the client waited for; what goes on after that takes a moment.
         eventually("the traces arrive", LIMIT, async || {
-            let mut missing = wanted.clone();
-            for seen in self.collector.spans() {
-                if seen.service == "api-gateway" && seen.span.kind == SERVER {
-                    missing.remove(&hex(&seen.span.trace_id));
-                }
-            }
-            missing.is_empty().then_some(())
+            let known = self.collector.traces_with("api-gateway", SERVER);
+            let known: HashSet<String> = known.iter().map(|id| hex(id)).collect();
+            wanted.is_subset(&known).then_some(())
         })
         .await;
         tokio::time::sleep(SENT).await;
