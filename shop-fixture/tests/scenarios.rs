@@ -25,7 +25,7 @@ use support::eventually;
 const ROUND: usize = 24;
 const ROUNDS: usize = 3;
 /// Few enough at a time for two cores to be bored.
-const AT_A_TIME: usize = 3;
+const AT_A_TIME: usize = 6;
 /// What the host may add to an upper bound in any case.
 const OVERHEAD_MS: f64 = 20.0;
 /// Nothing is slept anywhere: all that is left is the host's.
