@@ -108,12 +108,12 @@ fn every_mistake_of_a_book_is_told_with_its_place_and_such_a_book_is_not_run() {
     assert_eq!(lint.status.code(), Some(1));
     let told = text(&lint.stderr);
     assert!(
-        told.contains("broken.toml:18:8: no step 'unknwon'"),
+        told.contains("broken.toml:19:8: no step 'unknwon'"),
         "{told}"
     );
     assert!(told.contains("did you mean unknown?"), "{told}");
     assert!(
-        told.contains("broken.toml:24:9: a query asks with SELECT"),
+        told.contains("broken.toml:25:9: a query asks with SELECT"),
         "{told}"
     );
     let refused = run(home.path(), &["playbook", "run", "broken.toml", "it.case"]);
@@ -137,8 +137,15 @@ fn a_walk_over_a_sealed_case_says_the_same_in_any_home_and_changes_nothing() {
         .status()
         .unwrap();
     assert!(copied.success());
-    for format in ["text", "json", "markdown"] {
-        for book in ["own", "registration", "saga-step", "orders-stuck"] {
+    let walks = [
+        ("own", "text"),
+        ("own", "json"),
+        ("own", "markdown"),
+        ("orders-stuck", "text"),
+        ("registration", "json"),
+    ];
+    {
+        for (book, format) in walks {
             let args = ["playbook", "run", book, "it.case", "--format", format];
             let here = run(one.path(), &args);
             let there = casefile(other.path(), &args)

@@ -68,7 +68,7 @@ pub fn choose(
         match level.number() {
             1 => distance == 1,
             2 => distance == 2,
-            4 => true,
+            4 => all.iter().any(|other| fits(incident, other)),
             _ => distance >= 2,
         }
     };

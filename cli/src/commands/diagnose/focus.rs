@@ -3,9 +3,10 @@
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
+use analyzers::callee;
 use analyzers::engine::Finding;
 use analyzers::reference::Reference;
-use case::model::{Attributes, Span};
+use case::model::{Attributes, Span, SpanKind, StatusCode};
 use case::{Nanos, TraceId, Window};
 use clap::Args;
 
@@ -30,6 +31,11 @@ pub struct Focus {
     order: Option<String>,
     sagas: BTreeSet<String>,
     instances: BTreeSet<String>,
+    /// Addresses that it called, and of these the ones that failed it.
+    called: BTreeSet<String>,
+    failed: BTreeSet<String>,
+    /// Services behind the addresses that failed.
+    failing: BTreeSet<String>,
     from: Option<Nanos>,
     until: Nanos,
 }
@@ -50,6 +56,7 @@ impl FocusArgs {
                 focus.add_span(&span);
             }
         }
+        focus.name_called(reading)?;
         if focus.from.is_none() && focus.sagas.is_empty() && focus.order.is_none() {
             let what = self.trace.as_deref().unwrap_or_default();
             return Err(
@@ -121,6 +128,32 @@ impl Focus {
         if !instance.is_empty() {
             self.instances.insert(instance.to_owned());
         }
+        if span.kind == SpanKind::Client
+            && let Some(address) = callee::address(span)
+        {
+            if span.status == StatusCode::Error {
+                self.failed.insert(address.clone());
+            }
+            self.called.insert(address);
+        }
+    }
+
+    /// Whom the registry knew at the addresses that were called: one that never answered left no span of its own.
+    fn name_called(&mut self, reading: &Reading) -> Result<(), CliError> {
+        if self.called.is_empty() {
+            return Ok(());
+        }
+        for event in reading.case.registry_events(Window::ALL)? {
+            if self.failed.contains(&event.address) {
+                self.failing.insert(event.name);
+            }
+            if self.called.contains(&event.address) {
+                self.instances.insert(event.id);
+            }
+        }
+        self.failing.remove("");
+        self.instances.remove("");
+        Ok(())
     }
 
     pub fn is_about(&self, finding: &Finding) -> bool {
@@ -147,15 +180,16 @@ impl Focus {
             })
     }
 
-    /// It is about an instance that took part, at the time when it did, and is no matter of single traces.
+    /// It is about an instance that took part or was called, or a service that failed it, at the time when it did, and is
+    /// no matter of single traces.
     fn is_around(&self, finding: &Finding) -> bool {
         let Some(from) = self.from else { return false };
         finding.traces.is_empty()
             && finding.since <= self.until
             && finding.until.is_none_or(|until| until >= from)
-            && finding
-                .subjects
-                .iter()
-                .any(|subject| self.instances.contains(&subject.instance))
+            && finding.subjects.iter().any(|subject| {
+                self.instances.contains(&subject.instance)
+                    || self.failing.contains(&subject.service)
+            })
     }
 }
