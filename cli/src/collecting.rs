@@ -5,7 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use case::signal::RegistryEvent;
 use case::writer::{CaseWriter, WriterOptions};
+use case::{Case, Window};
+use collectors::fetch::Endpoint;
 use collectors::otlp::receiver::{Receiver, ReceiverError, ReceiverOptions};
 use collectors::scrape::{ScrapeOptions, Scraper};
 use collectors::watch::{WatchOptions, Watcher};
@@ -105,8 +108,11 @@ impl Collecting {
         scrape: Option<ScrapeOptions>,
     ) -> Result<(), CliError> {
         let sink = Arc::new(self.writer.clone());
-        if let Some(options) = watch {
+        if let Some(mut options) = watch {
             self.ready.registry = options.registry.clone();
+            if let (Some(registry), None) = (&options.registry, &options.resume_after) {
+                options.resume_after = last_event(&self.ready.case, registry)?;
+            }
             let watcher = Watcher::start(options, sink.clone()).map_err(|error| {
                 CliError::new(error.to_string()).hint("URLs look like http://127.0.0.1:8081")
             })?;
@@ -143,6 +149,21 @@ impl Collecting {
     }
 }
 
+/// The last event of this registry's log that the case has: whoever collects into it again goes on behind it.
+fn last_event(case: &Path, registry: &str) -> Result<Option<RegistryEvent>, CliError> {
+    let Ok(endpoint) = registry.parse::<Endpoint>() else {
+        // The watcher says what is wrong with it.
+        return Ok(None);
+    };
+    let registry = endpoint.to_string();
+    let registry = registry.trim_end_matches('/');
+    let told = |event: &RegistryEvent| {
+        event.registry == registry && !matches!(event.kind.as_str(), "gap" | "restarted")
+    };
+    let events = Case::open(case)?.registry_events(Window::ALL)?;
+    Ok(events.into_iter().rfind(told))
+}
+
 fn refused(error: ReceiverError) -> CliError {
     let hint = error.hint();
     let error = CliError::new(error.to_string());
@@ -174,5 +195,41 @@ pub async fn asked_to_stop() -> Result<(), CliError> {
         result = tokio::signal::ctrl_c() => result.map_err(failed),
         _ = terminate.recv() => Ok(()),
         _ = hangup.recv() => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use case::Signal;
+
+    use super::*;
+
+    #[test]
+    fn a_registrys_log_is_taken_up_where_the_case_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.case");
+        let writer = CaseWriter::open(&path, WriterOptions::default()).unwrap();
+        assert_eq!(last_event(&path, "http://127.0.0.1:8081").unwrap(), None);
+        let row = |at: u64, registry: &str, seq: u64, kind: &str| {
+            format!(
+                r#"{{"at":{at},"registry":"{registry}","seq":{seq},"kind":"{kind}","id":"p-1","name":"payment","address":"127.0.0.1:9"}}"#
+            )
+        };
+        let rows = [
+            row(10, "http://127.0.0.1:8081", 1, "registered"),
+            row(30, "http://127.0.0.1:8081", 2, "deregistered"),
+            row(40, "http://127.0.0.1:8081", 3, "gap"),
+            row(50, "http://127.0.0.1:9999", 7, "registered"),
+        ];
+        writer
+            .append(Signal::RegistryEvents, Bytes::from(rows.join("\n")))
+            .unwrap();
+        let last = last_event(&path, "http://127.0.0.1:8081/")
+            .unwrap()
+            .unwrap();
+        assert_eq!((last.seq, last.kind.as_str()), (2, "deregistered"));
+        assert_eq!(last_event(&path, "http://127.0.0.1:1").unwrap(), None);
+        writer.close().unwrap();
     }
 }

@@ -30,4 +30,4 @@ pub use receipt::{AppendError, Receipt};
 pub use signal::Signal;
 pub use skeleton::SpanTable;
 pub use time::{Nanos, Window};
-pub use writer::{CaseWriter, SealMode, WriterOptions};
+pub use writer::{CaseWriter, Promise, SealMode, WriterOptions};

@@ -26,7 +26,7 @@ pub struct Input {
 enum Origin {
     File(PathBuf),
     Memory(Bytes),
-    Once(Option<Box<dyn Read>>),
+    Once(Option<Box<dyn Read + Send>>),
 }
 
 impl Input {
@@ -64,7 +64,7 @@ impl Input {
     }
 
     /// Something that can be read only once, such as standard input.
-    pub fn once(name: impl Into<String>, reader: Box<dyn Read>) -> Input {
+    pub fn once(name: impl Into<String>, reader: Box<dyn Read + Send>) -> Input {
         Input {
             name: name.into(),
             total: None,

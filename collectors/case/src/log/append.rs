@@ -8,6 +8,7 @@ use super::frame::Frame;
 use super::mark::{FIRST_LINE, MARK, Mark};
 use crate::CaseError;
 use crate::files::sync_folder;
+use crate::writer::Promise;
 
 /// What a log needs of a file; tests put one in its place that fails at will.
 pub(crate) trait LogFile: Send {
@@ -39,18 +40,21 @@ pub struct LogAppender {
     path: PathBuf,
     file: Box<dyn LogFile>,
     mark: Mark,
-    /// Everything up to here is flushed.
+    /// Everything up to here is whole, and flushed where that is promised.
     len: u64,
     /// Bytes the payloads have when unpacked, what a segment made of this log costs in memory.
     raw_bytes: u64,
     frames: u64,
     buffer: Vec<u8>,
     suspect: bool,
+    promise: Promise,
+    /// Whether all that was written is flushed.
+    flushed: bool,
 }
 
 impl LogAppender {
     /// Starts log number `id`, which must not exist. Where that fails, nothing of it is left behind.
-    pub fn create(case: &Path, id: u64) -> Result<LogAppender, CaseError> {
+    pub fn create(case: &Path, id: u64, promise: Promise) -> Result<LogAppender, CaseError> {
         let path = super::path(case, id);
         let mark = Mark::fresh();
         let mut file = OpenOptions::new()
@@ -59,9 +63,15 @@ impl LogAppender {
             .open(&path)
             .map_err(CaseError::io("create", &path))?;
         let begun = Write::write_all(&mut file, &mark.first_line())
-            .and_then(|()| file.sync_all())
+            .and_then(|()| match promise {
+                Promise::Durable => file.sync_all(),
+                Promise::Written => Ok(()),
+            })
             .map_err(CaseError::io("write", &path))
-            .and_then(|()| sync_folder(&case.join("log")));
+            .and_then(|()| match promise {
+                Promise::Durable => sync_folder(&case.join("log")),
+                Promise::Written => Ok(()),
+            });
         if let Err(error) = begun {
             let _ = std::fs::remove_file(&path);
             return Err(error);
@@ -76,6 +86,8 @@ impl LogAppender {
             frames: 0,
             buffer: Vec::new(),
             suspect: false,
+            promise,
+            flushed: promise == Promise::Durable,
         })
     }
 
@@ -106,7 +118,14 @@ impl LogAppender {
             frames,
             buffer: Vec::new(),
             suspect: false,
+            promise: Promise::Durable,
+            flushed: true,
         })
+    }
+
+    /// What must hold before `append` returns; durability, where nothing else was said.
+    pub fn promise(&mut self, promise: Promise) {
+        self.promise = promise;
     }
 
     pub fn raw_bytes(&self) -> u64 {
@@ -127,7 +146,7 @@ impl LogAppender {
         self.suspect
     }
 
-    /// Writes the frames and flushes them. After an error none of them is in the log.
+    /// Writes the frames, and flushes them where that is promised. After an error none of them is in the log.
     pub fn append<'a>(&mut self, frames: impl Iterator<Item = &'a Frame>) -> Result<(), CaseError> {
         self.buffer.clear();
         let (mut raw, mut count) = (0u64, 0u64);
@@ -142,10 +161,14 @@ impl LogAppender {
             self.suspect = self.file.cut(self.len).is_err();
             return Err(CaseError::io("write", &self.path)(error));
         }
-        if let Err(error) = self.file.flush() {
-            self.suspect = true;
-            let _ = self.file.cut(self.len);
-            return Err(CaseError::io("flush", &self.path)(error));
+        self.flushed = false;
+        if self.promise == Promise::Durable {
+            if let Err(error) = self.file.flush() {
+                self.suspect = true;
+                let _ = self.file.cut(self.len);
+                return Err(CaseError::io("flush", &self.path)(error));
+            }
+            self.flushed = true;
         }
         self.len += self.buffer.len() as u64;
         self.raw_bytes += raw;
@@ -153,6 +176,19 @@ impl LogAppender {
         // One giant batch must not pin its memory for ever.
         if self.buffer.capacity() > 16 << 20 {
             self.buffer = Vec::new();
+        }
+        Ok(())
+    }
+
+    /// Flushes what was only written so far.
+    pub fn keep_promise(&mut self) -> Result<(), CaseError> {
+        if !self.flushed {
+            self.file
+                .flush()
+                .map_err(CaseError::io("flush", &self.path))?;
+            let folder = self.path.parent().unwrap_or(&self.path);
+            sync_folder(folder)?;
+            self.flushed = true;
         }
         Ok(())
     }

@@ -11,6 +11,7 @@ use super::mark::FIRST_LINE;
 use super::*;
 use crate::signal::Signal;
 use crate::time::Nanos;
+use crate::writer::Promise;
 
 /// Stands where a file is about to be.
 pub(crate) struct Nothing;
@@ -102,7 +103,7 @@ fn frame(n: u8, len: usize) -> Frame {
 /// A log of five frames, and where each ends.
 fn small_log(case: &Path) -> (Vec<u8>, Vec<usize>) {
     std::fs::create_dir_all(case.join("log")).unwrap();
-    let mut log = LogAppender::create(case, 1).unwrap();
+    let mut log = LogAppender::create(case, 1, Promise::Durable).unwrap();
     let frames: Vec<Frame> = [(1, 60), (2, 700), (3, 300), (4, 0), (5, 90)]
         .map(|(n, len)| frame(n, len))
         .into();
@@ -207,7 +208,7 @@ fn a_payload_that_holds_frames_is_not_mistaken_for_them() {
     }
     let outer = Frame::pack(Signal::Logs, &planted[..250], None, 1, 6, Nanos(7)).unwrap();
     assert_eq!(outer.head.packing, super::frame::Packing::Plain);
-    let mut log = LogAppender::create(folder.path(), 2).unwrap();
+    let mut log = LogAppender::create(folder.path(), 2, Promise::Durable).unwrap();
     log.append([&outer, &frame(7, 50)].into_iter()).unwrap();
     let file = path(folder.path(), 2);
     let mut damaged = std::fs::read(&file).unwrap();
@@ -222,7 +223,7 @@ fn a_payload_that_holds_frames_is_not_mistaken_for_them() {
 fn an_append_that_fails_leaves_nothing_and_a_failed_flush_makes_the_log_suspect() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("log")).unwrap();
-    let mut log = LogAppender::create(folder.path(), 1).unwrap();
+    let mut log = LogAppender::create(folder.path(), 1, Promise::Durable).unwrap();
     let faults = Arc::new(Mutex::new(Faults::default()));
     let handle = Arc::clone(&faults);
     log.between(|inner| {
@@ -251,7 +252,7 @@ fn an_append_that_fails_leaves_nothing_and_a_failed_flush_makes_the_log_suspect(
     log.give_up().unwrap();
     assert_eq!(read_all(&file), (vec![1, 3], vec![]));
 
-    let mut log = LogAppender::create(folder.path(), 2).unwrap();
+    let mut log = LogAppender::create(folder.path(), 2, Promise::Durable).unwrap();
     let handle = Arc::clone(&faults);
     log.between(|inner| {
         Box::new(Faulty {
@@ -275,8 +276,10 @@ fn an_append_that_fails_leaves_nothing_and_a_failed_flush_makes_the_log_suspect(
 fn a_log_that_could_not_be_begun_is_not_left_behind() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::create_dir_all(folder.path().join("log")).unwrap();
-    LogAppender::create(folder.path(), 1).unwrap();
-    let again = LogAppender::create(folder.path(), 1).err().unwrap();
+    LogAppender::create(folder.path(), 1, Promise::Durable).unwrap();
+    let again = LogAppender::create(folder.path(), 1, Promise::Durable)
+        .err()
+        .unwrap();
     assert!(again.to_string().contains("0000000001.log"), "{again}");
     assert_eq!(list(folder.path()).unwrap(), [1], "the first is untouched");
 }

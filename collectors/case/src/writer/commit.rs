@@ -4,7 +4,7 @@ use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use super::{Pending, Shared, lock};
+use super::{Pending, SealMode, Shared, lock};
 use crate::CaseError;
 use crate::log::LogAppender;
 use crate::receipt::AppendError;
@@ -13,6 +13,8 @@ use crate::receipt::AppendError;
 pub(super) fn run(shared: &Shared, active: LogAppender) {
     let _end = End(shared);
     let mut active = active;
+    let most = shared.options.segment_bytes;
+    let mut full = shared.options.first_segment_bytes.unwrap_or(most).min(most);
     loop {
         let batch = {
             let mut queue = lock(&shared.queue);
@@ -28,14 +30,17 @@ pub(super) fn run(shared: &Shared, active: LogAppender) {
             break;
         }
         commit(shared, &mut active, batch);
-        if active.raw_bytes() >= shared.options.segment_bytes {
-            // If that fails the old one simply grows on, and the next commit tries again.
-            let _ = rotate(shared, &mut active);
+        // If that fails the old one simply grows on, and the next commit tries again.
+        if active.raw_bytes() >= full && rotate(shared, &mut active).is_ok() {
+            full = full.saturating_mul(2).min(most);
         }
     }
     if active.is_suspect() {
         // The last chance; at worst the next start finds frames that were refused.
         let _ = active.give_up();
+    }
+    if let Err(error) = keep_promise(shared, &mut active) {
+        lock(&shared.sealing).lost = Some(error.to_string());
     }
     if !active.is_empty() {
         lock(&shared.sealing).full.push_back(active.id);
@@ -116,9 +121,18 @@ fn leave_suspect(shared: &Shared, active: &mut LogAppender) -> Result<(), CaseEr
     rotate(shared, active)
 }
 
+/// Before a log is left, it is flushed; unless the sealer flushes what it makes of it and removes it.
+fn keep_promise(shared: &Shared, active: &mut LogAppender) -> Result<(), CaseError> {
+    match shared.options.seal {
+        SealMode::Manual => active.keep_promise(),
+        SealMode::Auto => Ok(()),
+    }
+}
+
 /// Begins a new log.
 fn rotate(shared: &Shared, active: &mut LogAppender) -> Result<(), CaseError> {
-    let fresh = LogAppender::create(&shared.path, active.id + 1)?;
+    keep_promise(shared, active)?;
+    let fresh = LogAppender::create(&shared.path, active.id + 1, shared.options.promise)?;
     let full = std::mem::replace(active, fresh);
     lock(&shared.sealing).full.push_back(full.id);
     shared.wake_sealer.notify_one();

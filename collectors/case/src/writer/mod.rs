@@ -42,16 +42,30 @@ pub enum SealMode {
     Manual,
 }
 
+/// What a receipt promises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Promise {
+    /// The request survives the loss of power: for senders that forget what was taken.
+    #[default]
+    Durable,
+    /// The request is in the log, and durable once the writer is closed: for whoever can begin again, as an import can.
+    Written,
+}
+
 /// How a case is to be written.
 #[derive(Debug, Clone)]
 pub struct WriterOptions {
     pub seal: SealMode,
+    pub promise: Promise,
     /// Oldest segments go when the case grows beyond this.
     pub retain_bytes: Option<u64>,
     /// Packed bytes that may wait for the disk before senders are told to wait.
     pub max_waiting_bytes: u64,
     /// A log is full, and becomes a segment, when its payloads reach this many bytes unpacked.
     pub segment_bytes: u64,
+    /// The first log is full at this many bytes already, every later one at twice as many as the one before, up to
+    /// `segment_bytes`: sealing begins while an import still reads, and few segments are small.
+    pub first_segment_bytes: Option<u64>,
     /// How long the sealer waits after a failure (a full disk, mostly) before it tries again.
     pub seal_retry: Duration,
 }
@@ -60,9 +74,11 @@ impl Default for WriterOptions {
     fn default() -> Self {
         WriterOptions {
             seal: SealMode::Auto,
+            promise: Promise::Durable,
             retain_bytes: None,
             max_waiting_bytes: 32 << 20,
             segment_bytes: 64 << 20,
+            first_segment_bytes: None,
             seal_retry: Duration::from_secs(5),
         }
     }
@@ -136,6 +152,8 @@ struct Sealing {
     /// Full logs, oldest first.
     full: std::collections::VecDeque<u64>,
     closing: bool,
+    /// Why requests that were written, but not yet durable, may not be there after the loss of power.
+    lost: Option<String>,
     /// Why the last attempt failed; tried again with the next full log.
     failure: Option<String>,
 }
@@ -188,6 +206,7 @@ impl CaseWriter {
             manifest.store(path)?;
         }
         let mut recovered = recover::recover(path, &manifest, &options)?;
+        recovered.active.promise(options.promise);
         prepare(&mut recovered.active);
         let shared = Arc::new(Shared {
             path: path.to_owned(),
@@ -305,7 +324,7 @@ impl CaseWriter {
         done(outcome);
     }
 
-    /// Hands one request over and waits until it is durable.
+    /// Hands one request over and waits until it is durable, or what else was promised.
     pub fn append(&self, signal: Signal, payload: Bytes) -> Result<Receipt, AppendError> {
         let (tell, told) = std::sync::mpsc::sync_channel(1);
         self.submit(signal, payload, move |outcome| drop(tell.send(outcome)));
@@ -351,7 +370,10 @@ impl CaseWriter {
         let sealer = running.sealer.take().map_or(Ok(()), JoinHandle::join);
         drop(running);
         self.shared.store_counts()?;
-        let failure = lock(&self.shared.sealing).failure.clone();
+        let failure = {
+            let sealing = lock(&self.shared.sealing);
+            sealing.failure.clone().or_else(|| sealing.lost.clone())
+        };
         let failure = match (log, sealer) {
             (Ok(()), Ok(())) => failure,
             _ => Some("a thread of the writer died".to_owned()),

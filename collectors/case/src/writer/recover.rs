@@ -62,7 +62,7 @@ pub(super) fn recover(
         Some(active) => active,
         None => {
             let before = full.last().copied().unwrap_or(manifest.sealed_through);
-            LogAppender::create(path, before + 1)?
+            LogAppender::create(path, before + 1, options.promise)?
         }
     };
     Ok(Recovered { active, full, seen })

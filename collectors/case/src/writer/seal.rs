@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::retain::retain;
-use super::{CaseWriter, SealMode, Shared, WriterOptions, lock, wall_clock};
+use super::{CaseWriter, Promise, SealMode, Shared, WriterOptions, lock, wall_clock};
 use crate::manifest::{Manifest, Seal, Segment};
 use crate::segment::{Built, build};
 use crate::{CaseError, log};
@@ -24,6 +24,8 @@ pub struct SealProgress {
 
 /// The sealer's thread: until the writer closes and no full log is left.
 pub(super) fn run(shared: &Shared) {
+    // Whoever imports waits for the sealer in the end; senders don't.
+    let yields = shared.options.promise == Promise::Durable;
     loop {
         let next = {
             let mut sealing = lock(&shared.sealing);
@@ -36,7 +38,11 @@ pub(super) fn run(shared: &Shared) {
             sealing.full.front().copied()
         };
         let Some(id) = next else { return };
-        let outcome = seal_log(shared, id, &mut || yield_to_ingest(shared));
+        let outcome = seal_log(shared, id, &mut || {
+            if yields {
+                yield_to_ingest(shared);
+            }
+        });
         let mut sealing = lock(&shared.sealing);
         match outcome {
             Ok(warning) => {

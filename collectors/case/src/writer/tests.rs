@@ -136,3 +136,63 @@ fn a_writer_that_is_dropped_gives_the_case_back() {
     clone.close().unwrap();
     assert_eq!(kept(&path), [1]);
 }
+
+/// A writer that promises no more than that requests are written, whose first log fails as told.
+fn written(path: &Path, faults: &Arc<Mutex<Faults>>) -> CaseWriter {
+    let options = WriterOptions {
+        seal: SealMode::Manual,
+        promise: Promise::Written,
+        ..WriterOptions::default()
+    };
+    let faults = Arc::clone(faults);
+    CaseWriter::start(path, options, move |log| {
+        log.between(|inner| Box::new(Faulty { inner, faults }));
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_was_only_written_is_flushed_once_at_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.case");
+    let faults = Arc::new(Mutex::new(Faults::default()));
+    // The first flush would fail: none happens before the writer is closed.
+    faults.lock().unwrap().flush = 1;
+    let writer = written(&path, &faults);
+    writer.append(Signal::Probes, probe(1)).unwrap();
+    writer.append(Signal::Probes, probe(2)).unwrap();
+    assert_eq!(kept(&path), [1, 2]);
+    let error = writer.close().unwrap_err().to_string();
+    assert!(error.contains("flush"), "{error}");
+    assert_eq!(faults.lock().unwrap().flush, 0);
+
+    let path = folder.path().join("b.case");
+    let writer = written(&path, &faults);
+    writer.append(Signal::Probes, probe(1)).unwrap();
+    writer.close().unwrap();
+    assert_eq!(kept(&path), [1]);
+}
+
+#[test]
+fn the_first_logs_are_small_where_that_was_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.case");
+    let options = WriterOptions {
+        seal: SealMode::Manual,
+        segment_bytes: 1 << 20,
+        first_segment_bytes: Some(200),
+        ..WriterOptions::default()
+    };
+    let writer = CaseWriter::open(&path, options).unwrap();
+    for n in 0..40 {
+        writer.append(Signal::Probes, probe(n)).unwrap();
+    }
+    writer.close().unwrap();
+    // Some 75 bytes each: after 3, 6 and 11 more a log is full.
+    let logs = crate::log::list(&path).unwrap();
+    assert_eq!(
+        logs,
+        [1, 2, 3, 4],
+        "each about twice as long as the one before"
+    );
+}

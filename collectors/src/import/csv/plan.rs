@@ -259,9 +259,9 @@ impl Column {
         }
         let mut text = Cow::Borrowed(cell);
         if let Some(field) = &spec.json_field {
-            text = Cow::Owned(
-                json_field(cell, field).map_err(|reason| format!("{}: {reason}", spec.column))?,
-            );
+            text = record
+                .field(self.place, field, json_field)
+                .map_err(|reason| format!("{}: {reason}", spec.column))?;
         }
         if spec.trim {
             text = match text {

@@ -1,5 +1,8 @@
 //! CSV records: where one ends, and its fields. Commas, quotes doubled within quotes, records over many lines.
 
+use std::borrow::Cow;
+use std::cell::OnceCell;
+
 /// Finds where a record ends, however it is fed.
 #[derive(Default)]
 pub(super) struct RecordEnd {
@@ -36,7 +39,12 @@ impl RecordEnd {
 pub(super) struct Record {
     bytes: Vec<u8>,
     ends: Vec<usize>,
+    /// The field of a JSON cell that was asked for first: several columns of a case are often made of one.
+    field: OnceCell<Field>,
 }
+
+/// A column, the name of a field in it, and that field's text.
+type Field = (usize, String, Result<String, String>);
 
 impl Record {
     /// Splits a record, with or without its line end.
@@ -45,6 +53,7 @@ impl Record {
         let record = record.strip_suffix(b"\r").unwrap_or(record);
         self.bytes.clear();
         self.ends.clear();
+        self.field.take();
         let mut at = 0;
         loop {
             if record.get(at) == Some(&b'"') {
@@ -90,6 +99,23 @@ impl Record {
     pub(super) fn text(&self, column: usize) -> Result<&str, String> {
         std::str::from_utf8(self.bytes(column))
             .map_err(|_| format!("column {} is no UTF-8", column + 1))
+    }
+
+    /// A field of the JSON object in a column, as `read` takes it from the column's text.
+    pub(super) fn field(
+        &self,
+        column: usize,
+        field: &str,
+        read: fn(&str, &str) -> Result<String, String>,
+    ) -> Result<Cow<'_, str>, String> {
+        let cell = self.text(column)?;
+        let (of, name, text) = self
+            .field
+            .get_or_init(|| (column, field.to_owned(), read(cell, field)));
+        if (*of, name.as_str()) != (column, field) {
+            return read(cell, field).map(Cow::Owned);
+        }
+        text.as_deref().map(Cow::Borrowed).map_err(String::clone)
     }
 
     /// The text of every column, whatever it takes.

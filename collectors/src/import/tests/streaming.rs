@@ -2,22 +2,25 @@
 
 use std::cell::Cell;
 use std::io::{self, Read};
-use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 
 /// Makes input as it is read.
 struct Generated {
-    make: Box<dyn FnMut(u64) -> Option<Vec<u8>>>,
+    make: Box<dyn FnMut(u64) -> Option<Vec<u8>> + Send>,
     next: u64,
     held: Vec<u8>,
     at: usize,
-    read: Rc<Cell<u64>>,
+    read: Arc<AtomicU64>,
 }
 
 impl Generated {
-    fn new(make: impl FnMut(u64) -> Option<Vec<u8>> + 'static) -> (Generated, Rc<Cell<u64>>) {
-        let read = Rc::new(Cell::new(0));
+    fn new(
+        make: impl FnMut(u64) -> Option<Vec<u8>> + Send + 'static,
+    ) -> (Generated, Arc<AtomicU64>) {
+        let read = Arc::new(AtomicU64::new(0));
         let generated = Generated {
             make: Box::new(make),
             next: 0,
@@ -42,7 +45,7 @@ impl Read for Generated {
         let n = out.len().min(self.held.len() - self.at);
         out[..n].copy_from_slice(&self.held[self.at..self.at + n]);
         self.at += n;
-        self.read.set(self.read.get() + n as u64);
+        self.read.fetch_add(n as u64, Ordering::Relaxed);
         Ok(n)
     }
 }
@@ -52,13 +55,13 @@ const PIECES: u64 = 60_000;
 const MOST_AHEAD: u64 = 8 << 20;
 
 /// Imports a generated input and watches how far reading runs ahead of what has come out.
-fn watch(make: impl FnMut(u64) -> Option<Vec<u8>> + 'static) -> (Report, u64) {
+fn watch(make: impl FnMut(u64) -> Option<Vec<u8>> + Send + 'static) -> (Report, u64) {
     let (generated, read) = Generated::new(make);
     let out_at = Cell::new(0u64);
     let most = Cell::new(0u64);
     let mut sink = |_, _: Bytes| {
-        most.set(most.get().max(read.get() - out_at.get()));
-        out_at.set(read.get());
+        most.set(most.get().max(read.load(Ordering::Relaxed) - out_at.get()));
+        out_at.set(read.load(Ordering::Relaxed));
         Ok(Receipt::default())
     };
     let input = Input::once("generated", Box::new(generated));
@@ -68,7 +71,7 @@ fn watch(make: impl FnMut(u64) -> Option<Vec<u8>> + 'static) -> (Report, u64) {
         "{} bytes were read without a row coming out",
         most.get()
     );
-    (report, read.get())
+    (report, read.load(Ordering::Relaxed))
 }
 
 fn padding() -> String {
@@ -164,5 +167,5 @@ fn zipkin_from_a_pipe_is_held_only_up_to_a_limit() {
         "{:?}",
         report.bad
     );
-    assert!(read.get() < 300 << 20);
+    assert!(read.load(Ordering::Relaxed) < 300 << 20);
 }

@@ -1,16 +1,19 @@
 //! `casefile import`: files of other tools into a case of their own, or, when told, into one that is there.
 
+mod show;
+mod side_by_side;
+
 use std::path::{Path, PathBuf};
 
-use case::{CaseWriter, Receipt, WriterOptions};
+use case::{CaseWriter, Promise, WriterOptions};
 use clap::{Args, ValueEnum};
-use collectors::import::{self, Compression, Failure, Input, Mapping, Report};
+use collectors::import::{self, Failure, Input, Mapping};
 use serde_json::json;
 
-use super::progress::ProgressLine;
+use self::show::show;
 use crate::error::CliError;
 use crate::exit;
-use crate::output::{self, Console, Format, Line, Tone};
+use crate::output::{Console, Format};
 use crate::paths;
 
 #[derive(Debug, Args)]
@@ -27,7 +30,7 @@ pub struct ImportArgs {
     /// Say what would be imported, and write nothing.
     #[arg(long)]
     dry_run: bool,
-    /// End at the first bad record.
+    /// End at the first bad record; what was read before it stays in the case, and the exit code says so.
     #[arg(long)]
     strict: bool,
     /// Read the files as this, whatever they look like.
@@ -57,6 +60,9 @@ enum InputFormat {
     LogfmtLogs,
     Csv,
 }
+
+/// Small enough to be sealed while a short import still reads.
+const FIRST_SEGMENT: u64 = 8 << 20;
 
 impl InputFormat {
     fn format(self) -> import::Format {
@@ -88,31 +94,36 @@ pub fn run(args: &ImportArgs, console: &mut Console) -> Result<u8, CliError> {
     };
     let fresh = target.as_deref().is_some_and(|path| !path.exists());
     let writer = match &target {
-        Some(path) => Some(CaseWriter::open(path, WriterOptions::default())?),
+        // Whoever loses power during an import begins again.
+        Some(path) => Some(CaseWriter::open(
+            path,
+            WriterOptions {
+                promise: Promise::Written,
+                first_segment_bytes: Some(FIRST_SEGMENT),
+                ..WriterOptions::default()
+            },
+        )?),
         None => None,
     };
     let mut outcome = Ok(exit::CLEAN);
     let mut items = 0;
-    for input in inputs {
-        let name = input.name().to_owned();
-        match import_one(input, &options, writer.as_ref()) {
-            Ok(report) => {
-                items += report.items();
-                show(&name, &report, args, console)?;
-                if report.items() == 0 && report.bad.total > 0 {
-                    outcome = Err(CliError::new(format!("nothing in {name} could be read")));
-                }
-            }
-            Err(failure) => {
-                if let Some(report) = &failure.report {
-                    items += report.items();
-                    show(&name, report, args, console)?;
-                }
-                outcome = Err(told(&name, &failure));
-                break;
+    side_by_side::import_all(inputs, &options, writer.as_ref(), &mut |name, done| {
+        let report = match &done {
+            Ok(report) => Some(report),
+            Err(failure) => failure.report.as_deref(),
+        };
+        if let Some(report) = report {
+            items += report.items();
+            show(name, report, args, console)?;
+            if done.is_ok() && report.items() == 0 && report.bad.total > 0 {
+                outcome = Err(CliError::new(format!("nothing in {name} could be read")));
             }
         }
-    }
+        if let Err(failure) = &done {
+            outcome = Err(told(name, failure));
+        }
+        Ok(())
+    })?;
     if let Some(writer) = writer {
         writer.close()?;
     }
@@ -211,28 +222,6 @@ fn target(args: &ImportArgs, console: &Console) -> Result<PathBuf, CliError> {
     }
 }
 
-fn import_one(
-    input: Input,
-    options: &import::Options,
-    writer: Option<&CaseWriter>,
-) -> Result<Report, Failure> {
-    let mut line = ProgressLine::new();
-    let name = input.name().to_owned();
-    let mut sink = |signal, payload| match writer {
-        Some(writer) => writer.append(signal, payload),
-        None => Ok(Receipt::default()),
-    };
-    import::import(input, options, &mut sink, &mut |progress| {
-        line.show(progress.read, progress.total, || {
-            let bad = match progress.bad {
-                0 => String::new(),
-                bad => format!(" · {} bad", output::thousands(bad)),
-            };
-            format!("{name} · {} items{bad}", output::thousands(progress.items))
-        });
-    })
-}
-
 fn told(name: &str, failure: &Failure) -> CliError {
     let text = failure.to_string();
     let error = CliError::new(if text.contains(name) {
@@ -244,167 +233,4 @@ fn told(name: &str, failure: &Failure) -> CliError {
         Some(hint) => error.hint(hint),
         None => error,
     }
-}
-
-fn show(
-    name: &str,
-    report: &Report,
-    args: &ImportArgs,
-    console: &mut Console,
-) -> Result<(), CliError> {
-    match args.format {
-        Format::Json => console.json(&json!({
-            "file": name,
-            "dry_run": args.dry_run,
-            "report": report,
-        })),
-        Format::Text => {
-            for line in lines(name, report, args.dry_run) {
-                console.line(&line)?;
-            }
-            Ok(())
-        }
-    }
-}
-
-fn lines(name: &str, report: &Report, dry_run: bool) -> Vec<Line> {
-    let mut lines = Vec::new();
-    let packed = match report.compression {
-        Compression::None => "",
-        Compression::Gzip => ", gzip",
-        Compression::Zstd => ", zstd",
-    };
-    lines.push(Line::plain(format!("{name}: {}{packed}", report.format)));
-    let mut row = |label: &str, tone: Tone, text: String| {
-        lines.push(
-            Line::new()
-                .with(Tone::Dim, format!("  {label:<9}"))
-                .with(tone, text),
-        );
-    };
-    let mapped: Vec<String> = report
-        .mapping
-        .iter()
-        .map(|one| match (one.role.as_str(), one.records) {
-            ("mapping", _) => one.from.clone(),
-            (role, 0) => format!("{role} ← {}", one.from),
-            (role, n) => format!("{role} ← {} ({})", one.from, output::thousands(n)),
-        })
-        .collect();
-    if !mapped.is_empty() {
-        row("mapping", Tone::Plain, mapped.join(" · "));
-    }
-    let mut kept = Vec::new();
-    for (number, one, many) in [
-        (report.spans, "span", "spans"),
-        (report.logs, "log record", "log records"),
-        (report.points, "metric point", "metric points"),
-    ] {
-        if number > 0 {
-            kept.push(output::count(number, one, many));
-        }
-    }
-    if report.metrics > 0 {
-        let metrics = output::count(report.metrics, "metric", "metrics");
-        if let Some(points) = kept.last_mut() {
-            points.push_str(&format!(" of {metrics}"));
-        }
-    }
-    if kept.is_empty() {
-        kept.push("nothing".to_owned());
-    }
-    let verb = if dry_run {
-        "would be imported from"
-    } else {
-        "from"
-    };
-    row(
-        "items",
-        Tone::Plain,
-        format!(
-            "{} {verb} {}",
-            kept.join(" · "),
-            output::count(report.records, "record", "records")
-        ),
-    );
-    if let (Some(first), Some(last)) = (report.first, report.last) {
-        let length = case::time::human_duration(last.0.saturating_sub(first.0));
-        row(
-            "window",
-            Tone::Plain,
-            format!("{first} → {last} ({length})"),
-        );
-    }
-    const SERVICES: usize = 8;
-    let mut services: Vec<(&String, &u64)> = report.services.iter().collect();
-    services.sort_by_key(|(name, count)| (std::cmp::Reverse(**count), name.as_str()));
-    if !services.is_empty() {
-        let mut shown: Vec<String> = services
-            .iter()
-            .take(SERVICES)
-            .map(|(name, count)| {
-                let name = if name.is_empty() { "(none)" } else { name };
-                format!("{name} {}", output::thousands(**count))
-            })
-            .collect();
-        if services.len() > SERVICES {
-            shown.push(format!("… {} more", services.len() - SERVICES));
-        }
-        row("services", Tone::Plain, shown.join(" · "));
-    }
-    if report.refused > 0 {
-        row(
-            "refused",
-            Tone::Odd,
-            format!(
-                "{} by the case: {}",
-                output::thousands(report.refused),
-                report.refusal.as_deref().unwrap_or("no reason given")
-            ),
-        );
-    }
-    if report.duplicates > 0 {
-        row(
-            "folded",
-            Tone::Plain,
-            format!(
-                "{} were in the case already, byte for byte",
-                output::thousands(report.duplicates)
-            ),
-        );
-    }
-    for (note, count) in &report.notes {
-        row(
-            "note",
-            Tone::Plain,
-            format!("{note} ({})", output::thousands(*count)),
-        );
-    }
-    if report.bad.total > 0 {
-        row(
-            "bad",
-            Tone::Odd,
-            format!(
-                "{} could not be read",
-                output::count(report.bad.total, "record", "records")
-            ),
-        );
-        for bad in &report.bad.shown {
-            row("", Tone::Plain, bad.to_string());
-        }
-        let more = report.bad.total - report.bad.shown.len() as u64;
-        if more > 0 {
-            row(
-                "",
-                Tone::Dim,
-                format!("… and {} more", output::thousands(more)),
-            );
-        }
-    }
-    if dry_run {
-        for preview in &report.preview {
-            row("", Tone::Dim, preview.clone());
-        }
-    }
-    lines
 }
