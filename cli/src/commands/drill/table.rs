@@ -28,7 +28,10 @@ pub(super) struct Books {
     pub walked: usize,
     pub right: usize,
     pub cannot_tell_between: usize,
+    /// A cause that is not the right one, the right one not even left open.
     pub wrong: usize,
+    /// Of these, without leaving anything open.
+    pub wrong_and_confident: usize,
     pub no_cause: usize,
 }
 
@@ -38,7 +41,10 @@ impl Books {
         match proof.outcome {
             Outcome::Right => self.right += 1,
             Outcome::Open => self.cannot_tell_between += 1,
-            Outcome::Wrong => self.wrong += 1,
+            Outcome::Wrong => {
+                self.wrong += 1;
+                self.wrong_and_confident += usize::from(proof.open.is_empty());
+            }
             Outcome::CannotTell => self.no_cause += 1,
         }
     }
@@ -196,8 +202,13 @@ fn summary(summary: &Summary) -> String {
     let books = &summary.books;
     if books.walked > 0 {
         parts.push(format!(
-            "{} books: {} right, {} cannot tell between causes, {} without a cause, {} wrong",
-            books.walked, books.right, books.cannot_tell_between, books.no_cause, books.wrong
+            "{} books: {} right, {} cannot tell between causes, {} without a cause, {} wrong ({} confidently)",
+            books.walked,
+            books.right,
+            books.cannot_tell_between,
+            books.no_cause,
+            books.wrong,
+            books.wrong_and_confident
         ));
     }
     parts.push(format!(

@@ -95,10 +95,9 @@ impl Holder {
     /// Begins to stage; returns at once.
     pub fn begin(secret: &Secret) -> Result<Holder, CliError> {
         let drill = secret.drill()?;
-        let run_dir = private_folder()?;
-        let scene = Scene {
+        let mut scene = Scene {
             case: secret.case.clone(),
-            run_dir: run_dir.clone(),
+            run_dir: private_folder()?,
             seed: secret.seed,
             incidents: drill.incidents.clone(),
             decoy: drill.decoy,
@@ -114,21 +113,14 @@ impl Holder {
         let (tell, begun) = channel();
         let (ours, stopping) = (session.clone(), stop.clone());
         let staging = std::thread::spawn(move || {
-            let staged = stage_all(&scene, &stopping, &tell);
-            // What the shop wrote for itself names its faults.
-            drop(std::fs::remove_dir_all(&run_dir));
-            if let Err(error) = staged {
+            let ready = stage_until_it_runs(&mut scene, &stopping, &tell).and_then(|told| {
+                case::writer::seal_case(&scene.case, |_| {})?;
+                locked(&ours).ready(told)
+            });
+            if let Err(error) = ready {
+                // Nobody listens any more once the shop ran; the session tells then.
                 drop(tell.send(Err(error.to_string())));
                 locked(&ours).failed(error.to_string());
-                return;
-            }
-            if let Ok(told) = staged {
-                let ready = case::writer::seal_case(&scene.case, |_| {})
-                    .map_err(CliError::from)
-                    .and_then(|_| locked(&ours).ready(told));
-                if let Err(error) = ready {
-                    locked(&ours).failed(error.to_string());
-                }
             }
         });
         Ok(Holder {
@@ -189,14 +181,43 @@ fn locked(session: &Mutex<Session>) -> MutexGuard<'_, Session> {
     session.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Shops that are started beside each other may take a port from one another: such a start is made again.
+const STARTS: usize = 3;
+
+/// Runs the shop; one that did not even come up is started again, in a folder and a case as new.
+fn stage_until_it_runs(
+    scene: &mut Scene,
+    stop: &AtomicBool,
+    tell: &std::sync::mpsc::Sender<Result<(), String>>,
+) -> Result<crate::commands::drill::plan::Told, CliError> {
+    let mut start = 1;
+    loop {
+        let ran = AtomicBool::new(false);
+        let staged = stage_all(scene, stop, &ran, tell);
+        // What the shop wrote for itself names its faults.
+        drop(std::fs::remove_dir_all(&scene.run_dir));
+        let again = staged.is_err() && !ran.load(Ordering::SeqCst) && !stop.load(Ordering::SeqCst);
+        if !again || start == STARTS {
+            return staged;
+        }
+        start += 1;
+        drop(std::fs::remove_dir_all(&scene.case));
+        scene.run_dir = private_folder()?;
+    }
+}
+
 /// Runs the shop; a signal to end stops it in order.
 fn stage_all(
     scene: &Scene,
     stop: &AtomicBool,
+    ran: &AtomicBool,
     tell: &std::sync::mpsc::Sender<Result<(), String>>,
 ) -> Result<crate::commands::drill::plan::Told, CliError> {
     let stopped = || stop.load(Ordering::SeqCst);
-    let begun = || drop(tell.send(Ok(())));
+    let begun = || {
+        ran.store(true, Ordering::SeqCst);
+        drop(tell.send(Ok(())));
+    };
     collecting::runtime()?.block_on(async {
         let performed = stage::perform(scene, &stopped, &begun);
         tokio::pin!(performed);

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use clap::Args;
 use playbooks::drill::{Drill, Level, choose};
 use playbooks::incident;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::host::{Holder, Secret};
 use super::talk;
@@ -178,7 +178,13 @@ fn tell(story: &Value, console: &mut Console) -> Result<(), CliError> {
 /// The whole exchange in this process, a line each way.
 fn by_lines(secret: &Secret, console: &mut Console) -> Result<u8, CliError> {
     let mut holder = Holder::begin(secret)?;
-    let story = holder.begun()?;
+    let story = match holder.begun() {
+        Ok(story) => story,
+        Err(error) => {
+            console.json(&json!({ "event": "error", "error": error.message() }))?;
+            return Err(error);
+        }
+    };
     console.json(&story)?;
     console.flush()?;
     for line in std::io::stdin().lock().lines() {
