@@ -48,6 +48,9 @@ pub enum Command {
     Sagas(commands::sagas::SagasArgs),
     /// Show what saga, payments, stock and shipping say of each order.
     Orders(commands::orders::OrdersArgs),
+    /// The declared models that sagas are held against.
+    #[command(subcommand)]
+    Models(commands::models::ModelsCommand),
     /// Ask a case in SQL.
     Query(commands::query::QueryArgs),
     /// Say what is wrong and why: every rule over a window.
@@ -100,6 +103,7 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Registry(args) => commands::registry::run(&args, console),
         Command::Sagas(args) => commands::sagas::run(&args, console),
         Command::Orders(args) => commands::orders::run(&args, console),
+        Command::Models(command) => commands::models::run(&command, console),
         Command::Query(args) => commands::query::run(&args, console),
         Command::Diagnose(args) => commands::diagnose::run(&args, console),
         Command::Explain(args) => commands::explain::run(&args, console),

@@ -10,6 +10,7 @@ pub mod command_line;
 pub mod commands;
 pub mod error;
 pub mod exit;
+pub mod models;
 pub mod output;
 pub mod paths;
 pub mod reading;

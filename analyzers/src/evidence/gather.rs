@@ -8,6 +8,8 @@ use case::model::Span;
 use case::{Case, CaseError, Nanos, SpanTable, Window};
 
 use super::Evidence;
+use super::sagas::Sagas;
+use crate::saga::model::Models;
 
 /// Spans handed from thread to thread at once.
 const BATCH: usize = 1024;
@@ -22,8 +24,20 @@ impl Evidence {
 
     /// The same on so many threads; how many there are does not show in what is gathered.
     pub fn gather_on(case: &Case, window: Window, threads: usize) -> Result<Evidence, CaseError> {
+        Evidence::gather_with(case, window, threads, &Models::bundled())
+    }
+
+    /// The same with these saga models.
+    pub fn gather_with(
+        case: &Case,
+        window: Window,
+        threads: usize,
+        models: &Models,
+    ) -> Result<Evidence, CaseError> {
         let known = case.window()?.unwrap_or_default();
         let from = window.from.max(known.from);
+        // Journals are read at times of their own, the last of them after the last signal.
+        let read_until = window.until;
         let window = Window {
             from,
             until: window.until.min(known.until).max(from),
@@ -38,10 +52,11 @@ impl Evidence {
             case.registry_snapshots(up_to_end)?,
             case.probes(window)?,
         );
+        evidence.sagas = Sagas::of(models.clone());
         if threads > 1 {
-            evidence.take_beside(case, window)?;
+            evidence.take_beside(case, window, read_until)?;
         } else {
-            evidence.take_sagas(case, window)?;
+            evidence.take_sagas(case, window, read_until)?;
             evidence.table = case.skeleton(window)?;
             case.spans(window, &mut |span| {
                 evidence.take_span(&span);
@@ -61,13 +76,21 @@ impl Evidence {
     }
 
     /// Journals and ledgers, from the beginning: a saga that began before the window may be stuck in it.
-    fn take_sagas(&mut self, case: &Case, window: Window) -> Result<(), CaseError> {
+    fn take_sagas(
+        &mut self,
+        case: &Case,
+        window: Window,
+        read_until: Nanos,
+    ) -> Result<(), CaseError> {
         let up_to_end = Window {
             from: Nanos(0),
             until: window.until,
         };
+        // A row that was read later tells of what came later.
         for record in case.journal(up_to_end)? {
-            self.take_journal(&record);
+            if record.seen_at <= read_until {
+                self.take_journal(&record);
+            }
         }
         for row in case.ledger(up_to_end)? {
             self.take_ledger(&row);
@@ -76,7 +99,12 @@ impl Evidence {
     }
 
     /// Takes sagas and spans in on this thread, while another decodes.
-    fn take_beside(&mut self, case: &Case, window: Window) -> Result<(), CaseError> {
+    fn take_beside(
+        &mut self,
+        case: &Case,
+        window: Window,
+        read_until: Nanos,
+    ) -> Result<(), CaseError> {
         std::thread::scope(|scope| {
             let (sender, batches) = sync_channel::<Vec<Span>>(WAITING);
             let decoding = scope.spawn(move || -> Result<SpanTable, CaseError> {
@@ -98,7 +126,7 @@ impl Evidence {
                 let _ = sender.send(batch);
                 Ok(table)
             });
-            let taken = self.take_sagas(case, window);
+            let taken = self.take_sagas(case, window, read_until);
             if taken.is_ok() {
                 for batch in &batches {
                     for span in &batch {

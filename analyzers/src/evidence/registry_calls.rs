@@ -53,8 +53,10 @@ impl Asked {
         self.status >= 400
     }
 
+    /// An answer was there; a call without error and status was given up with its process.
     pub fn went_well(&self) -> bool {
-        self.error.is_empty() && self.status < 400
+        let answered = self.status > 0 || self.instances.is_some();
+        self.error.is_empty() && answered && self.status < 400
     }
 }
 
@@ -203,7 +205,12 @@ pub fn op_of(span: &Span) -> Option<Op> {
     let method = text(&["http.request.method", "http.method"])
         .or_else(|| span.name.split(' ').next())
         .unwrap_or("");
-    Some(match (method, path) {
+    op(method, path)
+}
+
+/// What a method and a route ask of a registry.
+pub fn op(method: &str, route: &str) -> Option<Op> {
+    Some(match (method, route) {
         ("POST", "/register") => Op::Register,
         ("POST", "/heartbeat") | ("PUT", "/heartbeat/{id}") => Op::Heartbeat,
         ("DELETE", "/deregister" | "/services/{id}") => Op::Deregister,

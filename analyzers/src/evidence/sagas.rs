@@ -16,14 +16,19 @@ pub struct Sagas {
 
 impl Default for Sagas {
     fn default() -> Sagas {
-        Sagas {
-            gather: Gather::new(Models::bundled()),
-            settled: crate::saga::Sagas::default(),
-        }
+        Sagas::of(Models::bundled())
     }
 }
 
 impl Sagas {
+    /// To be told by these models.
+    pub(super) fn of(models: Models) -> Sagas {
+        Sagas {
+            gather: Gather::new(models),
+            settled: crate::saga::Sagas::default(),
+        }
+    }
+
     pub fn sagas(&self) -> &crate::saga::Sagas {
         &self.settled
     }

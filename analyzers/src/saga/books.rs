@@ -34,7 +34,7 @@ impl Residue {
     }
 
     pub fn is_off(&self) -> bool {
-        self.surplus().abs() > self.margin
+        self.surplus().abs() > self.margin || self.lost_a_change()
     }
 
     /// A write overwrote another one.

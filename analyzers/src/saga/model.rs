@@ -24,6 +24,14 @@ const BUNDLED: [(&str, &str); 5] = [
     ),
 ];
 
+/// The text of a model that comes along.
+pub fn bundled_text(name: &str) -> Option<&'static str> {
+    BUNDLED
+        .iter()
+        .find(|(file, _)| file.strip_suffix(".toml") == Some(name))
+        .map(|(_, text)| *text)
+}
+
 /// The JSON schema of a model.
 pub const SCHEMA: &str = include_str!("../../models/saga-model.schema.json");
 
@@ -302,6 +310,12 @@ impl Models {
                 .filter_map(|(file, text)| Model::parse(file, text).ok())
                 .collect(),
         )
+    }
+
+    /// Adds a model; it takes the place of one of the same name.
+    pub fn add(&mut self, model: Model) {
+        self.0.retain(|known| known.name != model.name);
+        self.0.push(model);
     }
 
     pub fn find(&self, name: &str) -> Option<&Model> {

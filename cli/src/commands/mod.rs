@@ -15,6 +15,7 @@ pub mod logs;
 pub mod man;
 pub mod map;
 pub mod metrics;
+pub mod models;
 pub mod newest;
 pub mod open;
 pub mod orders;

@@ -10,6 +10,7 @@ use super::sagas::{find, newest, tell_left_out};
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
+use crate::models::ModelArgs;
 use crate::output::{Console, Format, Line, Tone, count, sagas as objects, thousands};
 use crate::reading::Reading;
 use crate::render;
@@ -24,6 +25,8 @@ pub struct OrdersArgs {
     case: CaseArgs,
     #[command(flatten)]
     window: WindowArgs,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Only orders in this state, as the ledger names it (SHIPPED, FAILED …).
     #[arg(long, value_name = "STATUS")]
     status: Option<String>,
@@ -37,7 +40,12 @@ pub struct OrdersArgs {
 pub fn run(args: &OrdersArgs, console: &mut Console) -> Result<u8, CliError> {
     let (id, case) = args.case.after_word(args.id.as_deref());
     let reading = Reading::open(&case, &args.window, console)?;
-    let sagas = views::sagas(&reading.case, reading.window, id.is_some())?;
+    let sagas = views::sagas(
+        &reading.case,
+        reading.window,
+        id.is_some(),
+        args.models.of(&reading.path)?,
+    )?;
     let width = console.list_width();
     if let Some(id) = id {
         if let Some(orphan) = sagas.orphans.iter().find(|order| order.id == id) {

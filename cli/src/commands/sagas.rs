@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
+use crate::models::ModelArgs;
 use crate::output::{Console, Format, Line, Tone, count, sagas as objects};
 use crate::reading::Reading;
 use crate::render;
@@ -20,6 +21,8 @@ pub struct SagasArgs {
     case: CaseArgs,
     #[command(flatten)]
     window: WindowArgs,
+    #[command(flatten)]
+    models: ModelArgs,
     /// Only sagas of this model.
     #[arg(long, value_name = "MODEL")]
     model: Option<String>,
@@ -64,7 +67,12 @@ pub fn run(args: &SagasArgs, console: &mut Console) -> Result<u8, CliError> {
     let (id, case) = args.case.after_word(args.id.as_deref());
     let reading = Reading::open(&case, &args.window, console)?;
     // A single saga is shown with the spans of its attempts.
-    let sagas = views::sagas(&reading.case, reading.window, id.is_some())?;
+    let sagas = views::sagas(
+        &reading.case,
+        reading.window,
+        id.is_some(),
+        args.models.of(&reading.path)?,
+    )?;
     let width = console.list_width();
     if let Some(id) = id {
         let story = find(&sagas, &id)?;

@@ -103,7 +103,12 @@ impl Desk {
             until: case::Nanos(0),
         });
         let count = |signal| info.items.get(&signal).copied().unwrap_or(0);
-        let evidence = Evidence::gather_on(case, Window::ALL, threads())?;
+        let evidence = Evidence::gather_with(
+            case,
+            Window::ALL,
+            threads(),
+            &crate::models::of_case(case.path())?,
+        )?;
         Ok(Answer::Overview {
             head: Head {
                 live: info.state == CaseState::Live,
@@ -138,7 +143,9 @@ impl Desk {
                 Content::Map(gather.settle(SLOTS).into())
             }
             Subject::Registry => Content::Registry(views::roster(case, window)?.into()),
-            Subject::Sagas => Content::Sagas(views::sagas(case, window, false)?.into()),
+            Subject::Sagas => Content::Sagas(
+                views::sagas(case, window, false, crate::models::of_case(case.path())?)?.into(),
+            ),
         };
         Ok(Answer::Sheet { subject, content })
     }

@@ -12,6 +12,7 @@ use analyzers::correlate::{Correlation, Correlator};
 use analyzers::gaps::Directory;
 use analyzers::map;
 use analyzers::roster::{self, Roster};
+use analyzers::saga::model::Models;
 use analyzers::saga::{self, Sagas};
 use case::filter::{Brief, SpanFilter};
 use case::{Case, Nanos, TraceId, Window};
@@ -117,9 +118,14 @@ pub fn roster(case: &Case, window: Window) -> Result<Roster, CliError> {
 
 /// The stories of sagas up to the end of a window; with their spans only where those are asked for, which takes a look
 /// at every span.
-pub fn sagas(case: &Case, window: Window, with_spans: bool) -> Result<Sagas, CliError> {
+pub fn sagas(
+    case: &Case,
+    window: Window,
+    with_spans: bool,
+    models: Models,
+) -> Result<Sagas, CliError> {
     let window = known_part(case, window)?;
-    let mut gather = saga::Gather::new(saga::model::Models::bundled());
+    let mut gather = saga::Gather::new(models);
     for record in case.journal(up_to_end(window))? {
         gather.take_journal(&record);
     }

@@ -253,7 +253,7 @@ fn the_registry_is_shown_beside_reality() {
 #[test]
 fn a_saga_stands_beside_its_ledgers() {
     let (_folder, reading) = reading();
-    let sagas = sagas(&reading.case, Window::ALL, true).unwrap();
+    let sagas = sagas(&reading.case, Window::ALL, true, Models::bundled()).unwrap();
     let text = texts(&render::saga::story(&sagas, &sagas.stories[0], 200)).join("\n");
     for part in [
         "sg_1  shopflow  order ord_1  completed",

@@ -9,6 +9,7 @@ use super::headers::{self, Form};
 use super::lines::LineTable;
 use super::rows::{Rows, Transport};
 use super::shape::{Aspect, Shape, share};
+use crate::evidence::registry_calls;
 
 /// Torn calls that must have something in common before anyone is blamed.
 pub const LEAST: u64 = 5;
@@ -82,6 +83,7 @@ pub fn blame(rows: &Rows, edges: &Edges, shape: &Shape, table: &LineTable) -> Ve
         .counts
         .iter()
         .filter(|(key, _)| !all_alone(shape, key.callee))
+        .filter(|(key, count)| count.broken > 0 || !asks_a_registry(rows.names.get(key.name)))
         .map(|(key, count)| (*key, count.clone()))
         .collect();
     // Ids that were damaged on the way are another matter than ids that were not taken.
@@ -152,6 +154,13 @@ fn refused(rows: &Rows, table: &LineTable, blame: &Blame) -> BTreeMap<String, u6
         }
     }
     found
+}
+
+/// Whether a registry serves this: its clients come with libraries of their own, so that they keep their trace says
+/// nothing of how a service makes its other calls.
+fn asks_a_registry(name: &str) -> bool {
+    name.split_once(' ')
+        .is_some_and(|(method, path)| registry_calls::op(method, path).is_some())
 }
 
 /// An instance none of whose spans knows another: what comes in is no worse off than what it does by itself.

@@ -5,6 +5,7 @@
 pub mod blame;
 pub mod counts;
 pub mod edges;
+pub mod growing;
 pub mod headers;
 #[cfg(test)]
 pub(crate) mod kit;

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use case::SpanId;
 use case::model::SpanKind;
 
+use super::growing::still_growing;
 use super::rows::{LOST, ROOT, Rows, Transport};
 
 /// Clocks of one process and roundings of senders differ by no more than this.
@@ -198,6 +199,7 @@ pub fn shape(rows: &Rows, served: &[bool]) -> Shape {
         for aspect in 0..ASPECTS {
             if about[aspect].is_some_and(|(from, to)| (from..=to).contains(&at))
                 && flags[row] & 1 << aspect == 0
+                && may_be(aspect, rows, row)
             {
                 cell.aspects[aspect].usual += 1;
             }
@@ -206,6 +208,30 @@ pub fn shape(rows: &Rows, served: &[bool]) -> Shape {
     Shape {
         cells: cells.into_iter().collect(),
     }
+}
+
+/// Whether a span of this kind could be odd in this way: a call is often named as the server span that it leads to.
+fn may_be(aspect: usize, rows: &Rows, row: usize) -> bool {
+    let of_servers = [
+        Aspect::ParentlessEntry,
+        Aspect::AboveItsCall,
+        Aspect::UnderEarlierCall,
+        Aspect::UnderCallBeside,
+        Aspect::SilentFailure,
+    ];
+    let of_any = [
+        Aspect::ParentElsewhere,
+        Aspect::ParentLost,
+        Aspect::BeginsBeforeParent,
+    ];
+    // Calls of background work begin traces by right, and show nothing of what spans within requests do.
+    let of_inner = [Aspect::LonelyInner, Aspect::ParentlessInner];
+    let is = |aspects: &[Aspect]| aspects.iter().any(|known| *known as usize == aspect);
+    let server = rows.kind(row) == SpanKind::Server;
+    is(&of_any)
+        || is(&of_servers) && server
+        || is(&of_inner) && !server && rows.parent[row] != ROOT
+        || !is(&of_servers) && !is(&of_inner) && !server
 }
 
 fn look(rows: &Rows, served: &[bool], trace: u32, flags: &mut [u16]) {
@@ -357,7 +383,8 @@ fn detached(rows: &Rows, flags: &mut [u16]) {
     }
 }
 
-/// Parents that may still be running, as far as the longest of their kind tell, are not missing yet.
+/// Parents that may still be running, as far as the longest of their kind tell or because their trace still grows, are
+/// not missing yet.
 fn forgive_unsettled(rows: &Rows, flags: &mut [u16]) {
     let lost = 1u16 << Aspect::ParentLost as u16;
     let mut longest: Vec<u64> = vec![0; rows.peers.len()];
@@ -369,9 +396,13 @@ fn forgive_unsettled(rows: &Rows, flags: &mut [u16]) {
             *longest = (*longest).max(rows.end[row] - rows.start[row]);
         }
     }
+    let growing = still_growing(rows);
     for row in 0..rows.len() {
+        if flags[row] & lost == 0 {
+            continue;
+        }
         let wait = longest[rows.who[row] as usize].saturating_add(UNSETTLED);
-        if rows.start[row].saturating_add(wait) > until {
+        if growing[rows.trace[row] as usize] || rows.start[row].saturating_add(wait) > until {
             flags[row] &= !lost;
         }
     }

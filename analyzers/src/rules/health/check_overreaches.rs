@@ -19,8 +19,9 @@ const BUSINESS: &str = "health/check-too-deep#business-logic-tested";
 const EXPENSIVE: &str = "health/check-too-deep#check-expensive";
 
 /// Looks that are answered so slowly are looked into, and this many of them make a habit.
-const SLOW_US: u32 = 100_000;
 const HEAVY_US: u32 = 400_000;
+/// A statement of fewer nanoseconds is not most of an answer that late.
+const STATEMENT: u64 = HEAVY_US as u64 * 1_000 / 2;
 const HABIT: usize = 3;
 
 /// Requests that succeed beside a red page.
@@ -54,7 +55,7 @@ static ABOUT: About = About {
         },
     ],
     remedy: "let readiness answer from what the process knows: own store opens, essential upstreams resolvable",
-    follows: &["health/false-unhealthy"],
+    follows: &["health/false-unhealthy", "registry/*", "resolve/*"],
 };
 
 pub(crate) struct CheckOverreaches;
@@ -69,7 +70,7 @@ impl Rule for CheckOverreaches {
         for entry in &evidence.roster.entries {
             judgement.findings.extend(optional(evidence, entry));
         }
-        let slow = slow_checks(evidence);
+        let beneath = beneath_checks(evidence);
         let mut told = 0;
         let mut slowest = 0;
         for (who, service) in &evidence.serving.by {
@@ -85,7 +86,7 @@ impl Rule for CheckOverreaches {
             let below: Vec<(&Told, &Below)> = service
                 .told
                 .iter()
-                .filter_map(|told| Some((told, slow.get(&told.span_id)?)))
+                .filter_map(|told| Some((told, beneath.get(&told.span_id)?)))
                 .collect();
             let busy: Vec<&(&Told, &Below)> =
                 below.iter().filter(|(_, below)| below.calls > 0).collect();
@@ -241,33 +242,31 @@ struct Below {
     what: String,
 }
 
-/// What lies right beneath slow answers. Only these are looked into: in a healthy case there are none, and it costs nothing.
-fn slow_checks(evidence: &Evidence) -> HashMap<SpanId, Below> {
+/// What lies right beneath answers to looks at health: calls of other interfaces, and statements that take long.
+fn beneath_checks(evidence: &Evidence) -> HashMap<SpanId, Below> {
     let mut out: HashMap<SpanId, Below> = evidence
         .serving
         .by
         .values()
         .flat_map(|service| &service.told)
-        .filter(|told| told.took_us >= SLOW_US)
         .map(|told| (told.span_id, Below::default()))
         .collect();
     if out.is_empty() {
         return out;
     }
     let table = &evidence.table;
+    let calls: Vec<bool> = table.names.iter().map(is_call).collect();
     for row in 0..table.len() {
+        let call = calls[table.name[row] as usize];
+        // Of a case with millions of spans only those are looked at that could make a finding.
+        if table.kind(row) != SpanKind::Client || !call && table.duration[row] < STATEMENT {
+            continue;
+        }
         let Some(below) = out.get_mut(&table.parent[row]) else {
             continue;
         };
-        if table.kind(row) != SpanKind::Client {
-            continue;
-        }
         let name = table.names.get(table.name[row]);
-        // A remote call is named for its interface; a statement by a verb and a table.
-        if name.contains('/')
-            && !name.starts_with("GET /services")
-            && !name.starts_with("GET /health")
-        {
+        if call {
             below.calls += 1;
             below.what = name.to_owned();
         } else if table.duration[row] > below.statement {
@@ -278,6 +277,13 @@ fn slow_checks(evidence: &Evidence) -> HashMap<SpanId, Below> {
         }
     }
     out
+}
+
+/// A remote call is named for its interface; a statement by a verb and a table.
+fn is_call(name: &str) -> bool {
+    name.contains('/')
+        && !name.starts_with("GET /services")
+        && !name.to_ascii_lowercase().contains("health")
 }
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ static ABOUT: About = About {
         },
     ],
     remedy: "let readiness test only what every request needs, with limits that a busy but sound instance keeps",
-    follows: &[],
+    follows: &["health/status-flaps"],
 };
 
 pub(crate) struct FalseUnhealthy;

@@ -24,6 +24,9 @@ const FAILED_PCT: usize = 15;
 /// Calls to it that were never answered.
 const STUCK: usize = 5;
 
+/// Requests before and after one that are looked at for being under way beside it.
+const MOST_BESIDE: usize = 500;
+
 static ABOUT: About = About {
     id: "health/green-while-requests-fail",
     title: "All instances are healthy, and requests fail",
@@ -51,7 +54,12 @@ static ABOUT: About = About {
         },
     ],
     remedy: "let readiness go through the same workers and test what every request needs",
-    follows: &[],
+    follows: &[
+        "saga/compensation-stalled",
+        "saga/compensation-failed",
+        "saga/compensated-ledger-mismatch",
+        "saga/recovery-ledger-mismatch",
+    ],
 };
 
 pub(crate) struct GreenWhileRequestsFail;
@@ -73,7 +81,8 @@ impl Rule for GreenWhileRequestsFail {
             let Some(failing) = failing(evidence, name, &mut worst) else {
                 continue;
             };
-            if let Some(found) = under_load(evidence, name, &failing)
+            if let Some(found) = under_load(evidence, name, &failing, Moment::Beginning)
+                .or_else(|| under_load(evidence, name, &failing, Moment::End))
                 .or_else(|| dependency(evidence, name, &failing))
             {
                 judgement.findings.push(found);
@@ -191,8 +200,15 @@ fn begin(cause: &'static str, name: &str, failing: &Failing<'_>, why: &str) -> F
     found
 }
 
-/// Failures that come with many requests at a time.
-fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<Finding> {
+/// When a request's company is counted: some turn away whom they have no room for, others fail what they have begun.
+#[derive(Clone, Copy)]
+enum Moment {
+    Beginning,
+    End,
+}
+
+/// How many others were under way beside each request while the service failed, and whether it failed.
+fn company(evidence: &Evidence, failing: &Failing<'_>, moment: Moment) -> Vec<(usize, bool)> {
     let mut beside: Vec<(usize, bool)> = Vec::new();
     let services = failing
         .ids
@@ -207,15 +223,30 @@ fn under_load(evidence: &Evidence, name: &str, failing: &Failing<'_>) -> Option<
             if request.start > failing.until {
                 break;
             }
-            let others = service.served[..place]
+            let at = match moment {
+                Moment::Beginning => request.start,
+                Moment::End => request.end(),
+            };
+            let earlier = service.served[..place].iter().rev().take(MOST_BESIDE);
+            let later = service.served[place + 1..]
                 .iter()
-                .rev()
-                .take(500)
-                .filter(|other| other.end() > request.start)
-                .count();
-            beside.push((others, request.failed));
+                .take(MOST_BESIDE)
+                .take_while(|other| other.start < at);
+            let others = earlier.chain(later).filter(|other| other.end() > at);
+            beside.push((others.count(), request.failed));
         }
     }
+    beside
+}
+
+/// Failures that come with many requests at a time.
+fn under_load(
+    evidence: &Evidence,
+    name: &str,
+    failing: &Failing<'_>,
+    moment: Moment,
+) -> Option<Finding> {
+    let beside = company(evidence, failing, moment);
     let median = |failed: bool| {
         let rows = beside.iter().filter(|row| row.1 == failed);
         let mut numbers: Vec<usize> = rows.map(|row| row.0).collect();

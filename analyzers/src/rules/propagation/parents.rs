@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::{About, Cause, Finding, Judgement, Rule, Severity};
 use crate::evidence::Evidence;
 use crate::evidence::need;
+use crate::evidence::tracing::shape::share;
 use crate::evidence::tracing::{Aspect, Seen, Tracing, tell};
 
 const MISASSIGNED: &str = "propagation/wrong-parent#span-id-misassigned";
@@ -220,7 +221,11 @@ fn tasks(evidence: &Evidence, judgement: &mut Judgement, nearest: &mut u64) {
         if within >= LEAST {
             *nearest = seen.odd.max(*nearest);
         }
-        if seen.odd < LEAST || seen.share() < ALWAYS || within < LEAST {
+        let meanwhile = (0..rows.len())
+            .filter(|row| rows.who[*row] == *who && rows.name[*row] == *name)
+            .filter(|row| (seen.first..=seen.last).contains(&rows.start[*row]))
+            .count() as u64;
+        if seen.odd < LEAST || share(seen.odd, meanwhile) < ALWAYS || within < LEAST {
             continue;
         }
         let (since, until) = tell::between(evidence, seen.first, seen.last);

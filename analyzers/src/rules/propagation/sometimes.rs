@@ -41,7 +41,10 @@ static ABOUT: About = About {
         },
     ],
     remedy: "read the trace headers before anything else, on every route, into the request's own context",
-    follows: &["trace/edge-broken-caller-side"],
+    follows: &[
+        "trace/edge-broken-caller-side",
+        "trace/traceparent-corrupted",
+    ],
 };
 
 pub(crate) struct Sometimes;

@@ -38,7 +38,7 @@ static ABOUT: About = About {
     ],
     remedy: "look at the entity first: offer a return where it moved on, take it as done where it is gone, and repeat \
              by hand where something outside failed",
-    follows: &[],
+    follows: &["saga/compensation-stalled", "saga/compensation-partial"],
 };
 
 pub(super) struct CompensationFailed;

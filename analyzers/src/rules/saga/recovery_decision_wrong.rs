@@ -180,7 +180,10 @@ fn is_bare(stood: &Stood<'_>) -> bool {
         .story
         .rows
         .iter()
-        .rfind(|row| row.seen < stood.start.at.saturating_add(3_000_000_000))
+        // What recovery made of the row is another state.
+        .rfind(|row| {
+            row.state == stood.state && row.seen < stood.start.at.saturating_add(3_000_000_000)
+        })
         .is_some_and(|row| {
             row.updated.is_none()
                 || !stood.done.is_empty()

@@ -7,7 +7,9 @@ use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::Evidence;
 use crate::evidence::need;
 use crate::evidence::tracing::counts::{Point, What};
+use crate::evidence::tracing::growing::long_under_way;
 use crate::evidence::tracing::{Aspect, tell};
+use crate::settled::QUIET_FOR;
 
 const LEAK: &str = "span-relations/lifecycle-wrong#never-finished-leak";
 const EARLY: &str = "span-relations/lifecycle-wrong#finished-early";
@@ -19,6 +21,9 @@ const MOSTLY: f64 = 0.5;
 const PILE: f64 = 50.0;
 /// Bytes that a leak of spans must have cost to be named one.
 const COST: f64 = 8.0 * 1_048_576.0;
+
+/// Spans of one process that are live for one request that takes long.
+const DEPTH: f64 = 4.0;
 
 static ABOUT: About = About {
     id: "trace/span-lifecycle-broken",
@@ -47,7 +52,7 @@ static ABOUT: About = About {
         },
     ],
     remedy: "end spans last, on every path, and set their status when the answer is a failure",
-    follows: &["trace/spans-missing"],
+    follows: &[],
 };
 
 pub(crate) struct LifecycleBroken;
@@ -181,6 +186,16 @@ fn leak(evidence: &Evidence, who: u32, judgement: &mut Judgement, piled: &mut f6
     };
     *piled = piled.max(rise);
     if rise < PILE {
+        return;
+    }
+    // Work that takes long has live spans for as long: a request, and what it waits for in turn.
+    let slow = long_under_way(rows);
+    if slow as f64 * DEPTH * 2.0 >= rise {
+        judgement.seen.push(format!(
+            "{} has {rise:.0} more live spans, and {slow} requests are under way for longer than {}",
+            tell::who(rows, who),
+            case::time::human_duration(QUIET_FOR)
+        ));
         return;
     }
     let memory = tracing

@@ -1,10 +1,10 @@
 //! `trace/spans-missing`: calls that were served have no span.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use case::model::SpanKind;
 
-use crate::engine::{About, Cause, Finding, Judgement, Rule, Severity};
+use crate::engine::{About, Cause, Finding, Judgement, Rule, Seen, Severity};
 use crate::evidence::Evidence;
 use crate::evidence::need;
 use crate::evidence::tracing::counts::{Counts, Point, What};
@@ -56,7 +56,7 @@ static ABOUT: About = About {
         },
     ],
     remedy: "make a span for every operation and end it on every path; watch what the exporter drops",
-    follows: &[],
+    follows: &["trace/span-lifecycle-broken"],
 };
 
 pub(crate) struct SpansMissing;
@@ -97,6 +97,7 @@ impl Rule for SpansMissing {
                 judgement.findings.push(finding(evidence, *who, gap));
             }
         }
+        leave_to_who_decided(tracing, &mut judgement.findings);
         judgement.seen.push(format!(
             "{compared} senders' spans were held against what they count themselves"
         ));
@@ -106,6 +107,47 @@ impl Rule for SpansMissing {
             ));
         }
         judgement
+    }
+}
+
+/// Whoever is called goes by its caller's decision to sample: the findings of those that follow stand with the one that
+/// nobody else among them calls.
+fn leave_to_who_decided(tracing: &Tracing, findings: &mut Vec<Finding>) {
+    let is_sampled = |finding: &Finding| finding.cause_id == SAMPLED;
+    let service = |finding: &Finding| finding.subjects[0].service.clone();
+    let sampling: BTreeSet<String> = findings
+        .iter()
+        .filter(|finding| is_sampled(finding))
+        .map(service)
+        .collect();
+    if sampling.len() < 2 {
+        return;
+    }
+    let rows = &tracing.rows;
+    let mut called: BTreeSet<String> = BTreeSet::new();
+    for row in (0..rows.len()).filter(|row| rows.kind(*row) == SpanKind::Server) {
+        let Some(parent) = rows.parent_of(row) else {
+            continue;
+        };
+        let (caller, callee) = (rows.service(rows.who[parent]), rows.service(rows.who[row]));
+        if caller != callee && !called.contains(callee) && sampling.contains(caller) {
+            called.insert(callee.to_owned());
+        }
+    }
+    // In a circle nobody is first.
+    if sampling.iter().all(|service| called.contains(service)) {
+        return;
+    }
+    let follows = |finding: &Finding| is_sampled(finding) && called.contains(&service(finding));
+    let followers: BTreeSet<String> = findings
+        .iter()
+        .filter(|finding| follows(finding))
+        .map(service)
+        .collect();
+    findings.retain(|finding| !follows(finding));
+    for finding in findings.iter_mut().filter(|finding| is_sampled(finding)) {
+        let note = format!("{} go by its decision", tell::list(&followers));
+        finding.evidence.push(Seen::note(note));
     }
 }
 

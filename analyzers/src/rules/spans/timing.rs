@@ -276,6 +276,8 @@ fn skew(evidence: &Evidence, judgement: &mut Judgement) {
         .skews
         .iter()
         .filter(|(_, skew)| skew.impossible >= LEAST && skew.offset().abs() >= SMALLEST)
+        // A clock that is off shows on every call; what shows on a few has been given another's parent.
+        .filter(|(key, skew)| skew.impossible * 2 >= calls_meanwhile(rows, **key, skew))
         .map(|(key, skew)| (*key, skew))
         .collect();
     while let Some((who, offset)) = suspect(edges, &left) {
@@ -336,6 +338,18 @@ fn skew(evidence: &Evidence, judgement: &mut Judgement) {
             _ => finding.sure(),
         });
     }
+}
+
+/// Calls of one instance to another from the first that can not be to the last.
+fn calls_meanwhile(rows: &Rows, (caller, callee): (u32, u32), skew: &Skew) -> u64 {
+    (0..rows.len())
+        .filter(|row| rows.who[*row] == callee && rows.kind(*row) == SpanKind::Server)
+        .filter(|row| (skew.first..=skew.last).contains(&rows.start[*row]))
+        .filter(|row| {
+            rows.parent_of(*row)
+                .is_some_and(|parent| rows.who[parent] == caller)
+        })
+        .count() as u64
 }
 
 /// The instance with the most impossible calls, all of whose offsets agree.

@@ -12,6 +12,7 @@ use clap::{Args, ValueEnum};
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
+use crate::models::ModelArgs;
 use crate::output::{Console, Line};
 use crate::reading::{Reading, threads};
 use crate::render::report::{self, Shown, github, junit, markdown, object, sarif};
@@ -24,6 +25,8 @@ pub struct DiagnoseArgs {
     case: CaseArgs,
     #[command(flatten)]
     window: WindowArgs,
+    #[command(flatten)]
+    models: ModelArgs,
     #[command(flatten)]
     focus: focus::FocusArgs,
     #[command(flatten)]
@@ -122,8 +125,9 @@ pub fn run(args: &DiagnoseArgs, console: &mut Console) -> Result<u8, CliError> {
     let mut known = args.known.read()?;
     let reading = Reading::open(&args.case, &args.window, console)?;
     let focus = args.focus.resolve(&reading)?;
+    let models = args.models.of(&reading.path)?;
     let diagnosed = |window: Window| -> Result<Report, CliError> {
-        let evidence = Evidence::gather_on(&reading.case, window, threads())?;
+        let evidence = Evidence::gather_with(&reading.case, window, threads(), &models)?;
         Ok(engine::diagnose(&evidence, &chosen))
     };
     if let Some(window) = args.known.baseline(reading.now)? {

@@ -1,5 +1,6 @@
 //! `casefile drill …`: the shop's incidents; whether diagnosis finds them; whether a person does.
 
+mod kept;
 mod lesson;
 mod lint;
 mod list;

@@ -1,5 +1,6 @@
 //! Which incidents are meant, and what is written down for the process that stages one.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use playbooks::incident::{self, Incident};
@@ -108,10 +109,52 @@ pub(super) fn chosen(
     Ok(out)
 }
 
+/// For each rule the shortest of the incidents whose cause it can name, the first of equally short ones.
+pub(super) fn slice(chosen: Vec<(usize, Incident)>) -> Vec<(usize, Incident)> {
+    let mut kept: BTreeSet<usize> = BTreeSet::new();
+    for rule in analyzers::rules::ALL.iter() {
+        let causes = rule.about().causes;
+        let shortest = chosen
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, incident))| {
+                causes.iter().any(|cause| cause.id == incident.expect.cause)
+            })
+            .min_by_key(|(place, (_, incident))| (incident.watch, *place));
+        kept.extend(shortest.map(|(place, _)| place));
+    }
+    chosen
+        .into_iter()
+        .enumerate()
+        .filter(|(place, _)| kept.contains(place))
+        .map(|(_, incident)| incident)
+        .collect()
+}
+
 fn unknown<'a>(what: &str, name: &str, known: impl Iterator<Item = &'a str>) -> CliError {
     let error = CliError::new(format!("no {what} {name:?}"));
     match case::nearest::nearest(name, known) {
         Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint("`casefile drill list --answers` lists them"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn the_slice_has_an_incident_for_every_rule() {
+        let slice = slice(chosen(None, &[]).unwrap());
+        for rule in analyzers::rules::ALL.iter() {
+            let causes = rule.about().causes;
+            let covered = slice
+                .iter()
+                .any(|(_, incident)| causes.iter().any(|cause| cause.id == incident.expect.cause));
+            assert!(covered, "no incident for {}", rule.about().id);
+        }
+        assert!(slice.len() <= analyzers::rules::ALL.len());
     }
 }

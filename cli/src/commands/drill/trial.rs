@@ -131,6 +131,7 @@ pub(super) fn run(
         error: None,
     };
     let staged = match how.again {
+        true if !plan.told_path().exists() => Err("it did not run to its end".to_owned()),
         true => Ok(read_json(&plan.told_path())?),
         false => stage(plan, incident)?,
     };

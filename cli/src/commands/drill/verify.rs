@@ -13,7 +13,7 @@ use serde::Serialize;
 use shop_fixture::config::{Noise, Profile};
 
 use super::plan::{self, Plan};
-use super::{shop_of, table, trial};
+use super::{kept, shop_of, table, trial};
 use crate::commands::collect::duration;
 use crate::error::CliError;
 use crate::exit;
@@ -28,6 +28,9 @@ pub struct VerifyArgs {
     /// Only these: an id, a symptom (all its causes), a number of `drill list`, or a file.
     #[arg(long, value_name = "INCIDENT")]
     incident: Vec<String>,
+    /// Of those meant only one for each rule, the shortest: what a change can be checked with in minutes.
+    #[arg(long)]
+    slice: bool,
     /// Runs without any fault, after the incidents; alone, no incident is run.
     #[arg(long, value_name = "COUNT")]
     healthy: Option<usize>,
@@ -55,8 +58,8 @@ pub struct VerifyArgs {
     /// Walk the book of each incident's workflow too, with no hint, and say where it ends.
     #[arg(long)]
     books: bool,
-    /// Run nothing: judge again what --keep left in this folder.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "healthy", "incident", "workflow"])]
+    /// Run nothing: judge again what --keep left in this folder, all of it or what is chosen.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["keep", "healthy", "seed", "rounds"])]
     again: Option<PathBuf>,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
@@ -65,8 +68,7 @@ pub struct VerifyArgs {
 /// One shop to be run.
 struct Run {
     incident: Incident,
-    healthy: bool,
-    seed: u64,
+    plan: Plan,
 }
 
 /// All of it, as JSON.
@@ -86,11 +88,16 @@ pub(super) fn run(args: &VerifyArgs, console: &mut Console) -> Result<u8, CliErr
         books: shelf.as_ref(),
     };
     let trials = match &args.again {
-        Some(folder) => again(folder, &how, console)?,
+        Some(folder) => {
+            let runs = kept_runs(args, folder)?;
+            let judge = |run: &Run| trial::run(&run.plan, &run.incident, run.is_healthy(), &how);
+            all(&runs, &judge, usize::from(args.jobs), console)?
+        }
         None => {
-            let runs = runs(args)?;
             let folder = Folder::make(args.keep.as_deref())?;
-            all(&runs, &folder, &how, usize::from(args.jobs), console)?
+            let runs = runs(args, &folder.path)?;
+            let play = |run: &Run| one(run, &folder, &how);
+            all(&runs, &play, usize::from(args.jobs), console)?
         }
     };
     let summary = table::Summary::of(&trials);
@@ -114,23 +121,22 @@ pub(super) fn run(args: &VerifyArgs, console: &mut Console) -> Result<u8, CliErr
 }
 
 /// What is to be run, in order; everything is checked before the first shop starts.
-fn runs(args: &VerifyArgs) -> Result<Vec<Run>, CliError> {
-    let only_healthy =
-        args.healthy.is_some() && args.incident.is_empty() && args.workflow.is_none();
+fn runs(args: &VerifyArgs, folder: &Path) -> Result<Vec<Run>, CliError> {
+    let only_healthy = args.healthy.is_some()
+        && args.incident.is_empty()
+        && args.workflow.is_none()
+        && !args.slice;
     let chosen = if only_healthy {
         Vec::new()
     } else {
-        plan::chosen(args.workflow.as_deref(), &args.incident)?
+        chosen(args)?
     };
-    let mut runs = Vec::new();
+    let mut runs: Vec<Run> = Vec::new();
     for round in 0..args.rounds {
         for (_, incident) in &chosen {
             shop_of::check(incident)?;
-            runs.push(Run {
-                incident: incident.clone(),
-                healthy: false,
-                seed: args.seed.wrapping_add(round),
-            });
+            let seed = args.seed.wrapping_add(round);
+            runs.push(Run::planned(folder, runs.len(), incident.clone(), seed));
         }
     }
     for number in 0..args.healthy.unwrap_or(0) {
@@ -142,13 +148,61 @@ fn runs(args: &VerifyArgs) -> Result<Vec<Run>, CliError> {
             args.profile,
             args.noise
         );
-        runs.push(Run {
-            incident: Incident::parse(&id, &id, &text)?,
-            healthy: true,
-            seed: args.seed.wrapping_add(number as u64),
-        });
+        let incident = Incident::parse(&id, &id, &text)?;
+        let seed = args.seed.wrapping_add(number as u64);
+        runs.push(Run::planned(folder, runs.len(), incident, seed));
     }
     Ok(runs)
+}
+
+fn chosen(args: &VerifyArgs) -> Result<Vec<(usize, Incident)>, CliError> {
+    let chosen = plan::chosen(args.workflow.as_deref(), &args.incident)?;
+    Ok(if args.slice {
+        plan::slice(chosen)
+    } else {
+        chosen
+    })
+}
+
+/// The kept runs of a folder, of those chosen.
+fn kept_runs(args: &VerifyArgs, folder: &Path) -> Result<Vec<Run>, CliError> {
+    let known = plan::chosen(None, &[])?;
+    let picks = args.workflow.is_some() || !args.incident.is_empty() || args.slice;
+    let wanted: Option<Vec<(usize, Incident)>> = match picks {
+        true => Some(chosen(args)?),
+        false => None,
+    };
+    let is_wanted = |id: &str| {
+        wanted
+            .as_ref()
+            .is_none_or(|wanted| wanted.iter().any(|(_, incident)| incident.id == id))
+    };
+    kept::plans(folder)?
+        .into_iter()
+        .filter(|plan| is_wanted(&plan.id))
+        .map(|plan| {
+            let incident = kept::incident(&plan, &known)?;
+            Ok(Run { incident, plan })
+        })
+        .collect()
+}
+
+impl Run {
+    fn planned(folder: &Path, place: usize, incident: Incident, seed: u64) -> Run {
+        let name = format!("{:03}-{}-{seed}", place + 1, incident.id.replace('/', "-"));
+        let plan = Plan {
+            id: incident.id.clone(),
+            incident: incident.text().to_owned(),
+            case: folder.join(format!("{name}.case")),
+            run_dir: folder.join(&name),
+            seed,
+        };
+        Run { incident, plan }
+    }
+
+    fn is_healthy(&self) -> bool {
+        self.incident.faults.is_empty()
+    }
 }
 
 /// Where the runs write; removed in the end unless it was asked for.
@@ -185,8 +239,7 @@ impl Drop for Folder {
 /// Runs all, some at a time, and tells of each as it is done.
 fn all(
     runs: &[Run],
-    folder: &Folder,
-    how: &How<'_>,
+    each: &(dyn Fn(&Run) -> Result<Trial, CliError> + Sync),
     jobs: usize,
     console: &Console,
 ) -> Result<Vec<Trial>, CliError> {
@@ -199,7 +252,7 @@ fn all(
                 loop {
                     let place = next.fetch_add(1, Ordering::SeqCst);
                     let Some(run) = runs.get(place) else { return };
-                    let trial = one(run, place, folder, how);
+                    let trial = each(run);
                     let failed = trial.is_err();
                     // Nobody listens any more once another run has failed.
                     if sender.send((place, trial)).is_err() || failed {
@@ -223,65 +276,12 @@ fn all(
     Ok(trials.into_iter().map(|(_, trial)| trial).collect())
 }
 
-/// Judges again what was kept, in the order of the files' names.
-fn again(folder: &Path, how: &How<'_>, console: &Console) -> Result<Vec<Trial>, CliError> {
-    let failed = |error: std::io::Error| {
-        CliError::io(format!("read the folder {}", folder.display()), &error)
-    };
-    let mut plans: Vec<PathBuf> = std::fs::read_dir(folder)
-        .map_err(failed)?
-        .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| path.to_string_lossy().ends_with(".plan.json"))
-        .collect();
-    plans.sort();
-    let mut trials = Vec::new();
-    for path in plans {
-        let mut plan: Plan = plan::read_json(&path)?;
-        // The folder may have been moved since.
-        let beside = |old: &Path| match old.file_name() {
-            Some(name) => folder.join(name),
-            None => old.to_owned(),
-        };
-        plan.case = beside(&plan.case);
-        plan.run_dir = beside(&plan.run_dir);
-        if !plan.told_path().exists() {
-            console.remark(&format!("{}: the run was not finished", plan.id));
-            continue;
-        }
-        let incident = Incident::parse(&plan.id, &plan.id, &plan.incident)?;
-        let healthy = incident.faults.is_empty();
-        let trial = trial::run(&plan, &incident, healthy, how)?;
-        console.remark(&trial.line());
-        trials.push(trial);
-    }
-    if trials.is_empty() {
-        return Err(
-            CliError::new(format!("no finished run in {}", folder.display()))
-                .hint("`casefile drill verify --keep DIR` leaves them"),
-        );
-    }
-    Ok(trials)
-}
-
-fn one(run: &Run, place: usize, folder: &Folder, how: &How<'_>) -> Result<Trial, CliError> {
-    let name = format!(
-        "{:03}-{}-{}",
-        place + 1,
-        run.incident.id.replace('/', "-"),
-        run.seed
-    );
-    let plan = Plan {
-        id: run.incident.id.clone(),
-        incident: run.incident.text().to_owned(),
-        case: folder.path.join(format!("{name}.case")),
-        run_dir: folder.path.join(&name),
-        seed: run.seed,
-    };
-    let trial = trial::run(&plan, &run.incident, run.healthy, how)?;
+fn one(run: &Run, folder: &Folder, how: &How<'_>) -> Result<Trial, CliError> {
+    let trial = trial::run(&run.plan, &run.incident, run.is_healthy(), how)?;
     trial.note_in(&folder.path)?;
     if !folder.kept {
-        drop(std::fs::remove_dir_all(&plan.case));
-        drop(std::fs::remove_dir_all(&plan.run_dir));
+        drop(std::fs::remove_dir_all(&run.plan.case));
+        drop(std::fs::remove_dir_all(&run.plan.run_dir));
     }
     Ok(trial)
 }
