@@ -43,7 +43,13 @@ static ABOUT: About = About {
         },
     ],
     remedy: "ask again on an empty answer with growing pauses, for as long as an instance takes to start",
-    follows: &[],
+    // An orchestrator that died is not listed until it is back: one restart, and what recovery made of it weighs more.
+    follows: &[
+        "saga/unfinished-after-restart",
+        "saga/recovery-ledger-mismatch",
+        "saga/recovery-decision-wrong",
+        "saga/step-repeated-after-recovery",
+    ],
 };
 
 pub(crate) struct EmptyFatal;

@@ -147,6 +147,11 @@ impl MapPage {
         )
     }
 
+    /// Pairs of a row's map.
+    pub(crate) fn len(&self, row: usize) -> usize {
+        range(&self.starts, row).len()
+    }
+
     /// Key, value and letter, as they are stored.
     pub(crate) fn pairs(&self, row: usize) -> impl Iterator<Item = (&[u8], &[u8], u8)> {
         let letters = self.types.get(row);

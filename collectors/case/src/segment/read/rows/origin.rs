@@ -1,5 +1,7 @@
-//! Resource and scope columns. Neighbouring rows mostly share an origin, so the last one is kept.
+//! Resource and scope columns. A case has some dozens of origins and millions of rows that share them, so an origin is
+//! known by its bytes as they are stored, and made once.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::CaseError;
@@ -35,10 +37,16 @@ pub(super) struct OriginPage {
 pub(super) struct OriginCache {
     resources: Vec<Arc<Resource>>,
     scopes: Vec<Arc<Scope>>,
+    /// By their stored bytes.
+    known: HashMap<Vec<u8>, Origin>,
+    last: Option<(Vec<u8>, Origin)>,
+    scratch: Vec<u8>,
 }
 
 /// Distinct resources and scopes looked through before a new one is simply made; a case has some dozens.
 const CACHED: usize = 64;
+/// Origins kept by their bytes; where each row has one of its own, keeping them gains nothing.
+const KNOWN: usize = 512;
 
 impl OriginCache {
     pub(super) fn share(&mut self, resource: Resource, scope: Scope) -> Origin {
@@ -89,6 +97,59 @@ impl<'a> OriginCursor<'a> {
 
 impl OriginPage {
     pub(super) fn origin(&self, row: usize, cache: &mut OriginCache) -> Origin {
+        let mut stored = std::mem::take(&mut cache.scratch);
+        self.write_stored(row, &mut stored);
+        if let Some((bytes, origin)) = &cache.last
+            && *bytes == stored
+        {
+            let origin = origin.clone();
+            cache.scratch = stored;
+            return origin;
+        }
+        let origin = match cache.known.get(&stored) {
+            Some(origin) => origin.clone(),
+            None => {
+                let origin = self.make(row, cache);
+                if cache.known.len() >= KNOWN {
+                    cache.known.clear();
+                }
+                cache.known.insert(stored.clone(), origin.clone());
+                origin
+            }
+        };
+        let before = cache.last.replace((stored, origin.clone()));
+        cache.scratch = before.map(|(bytes, _)| bytes).unwrap_or_default();
+        origin
+    }
+
+    /// Everything that makes up a row's origin, each text behind its length and each map behind its number of pairs.
+    fn write_stored(&self, row: usize, out: &mut Vec<u8>) {
+        fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+            out.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            out.extend_from_slice(bytes);
+        }
+        out.clear();
+        for map in [&self.resource, &self.scope] {
+            out.extend_from_slice(&(map.len(row) as u64).to_le_bytes());
+            for (key, value, letter) in map.pairs(row) {
+                text(out, key);
+                text(out, value);
+                out.push(letter);
+            }
+        }
+        for column in [
+            &self.resource_schema,
+            &self.scope_name,
+            &self.scope_version,
+            &self.scope_schema,
+        ] {
+            text(out, column.get(row));
+        }
+        out.extend_from_slice(&self.resource_dropped[row].to_le_bytes());
+        out.extend_from_slice(&self.scope_dropped[row].to_le_bytes());
+    }
+
+    fn make(&self, row: usize, cache: &mut OriginCache) -> Origin {
         let resource = Resource {
             attributes: self.resource.attributes(row),
             dropped_attributes: self.resource_dropped[row].cast_unsigned(),
