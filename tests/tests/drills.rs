@@ -39,11 +39,9 @@ struct Drill {
 }
 
 impl Drill {
-    fn start(home: &Path, seed: u64, level: u8) -> Drill {
-        let (seed, level) = (seed.to_string(), level.to_string());
-        let args = [
-            "drill", "start", "--json", "--random", "--seed", &seed, "--level", &level,
-        ];
+    fn start(home: &Path, which: &[&str]) -> Drill {
+        let mut args = vec!["drill", "start", "--json"];
+        args.extend(which);
         let mut child = command(home, &args)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -113,23 +111,34 @@ impl Drill {
             }
             let run = self.walk(&book);
             walked.push(book);
-            let ending = &run["came_to"]["ending"];
-            let Some(cause) = ending["cause"].as_str() else {
-                continue;
-            };
-            let answered =
-                self.ask(json!({ "do": "answer", "service": ending["service"], "cause": cause }));
-            if answered["right"] == true {
-                right += 1;
-                let traces = run["steps"].as_array().unwrap().iter();
-                if let Some(id) = traces
-                    .filter_map(|step| step["found"]["trace"].as_str())
-                    .next()
-                {
-                    let cited = self.ask(json!({ "do": "evidence", "kind": "trace", "id": id }));
-                    assert_eq!(cited["event"], "cited", "{cited}");
+            let closing = &run["came_to"];
+            let mut endings = vec![closing["ending"].clone()];
+            endings.extend(closing["also"].as_array().into_iter().flatten().cloned());
+            for ending in endings.iter().filter(|ending| ending["cause"].is_string()) {
+                // What is left open is tried after what is named.
+                let open = ending["open"].as_array().into_iter().flatten();
+                let causes =
+                    std::iter::once(&ending["cause"]).chain(open.map(|other| &other["cause"]));
+                for cause in causes {
+                    let answer =
+                        json!({ "do": "answer", "service": ending["service"], "cause": cause });
+                    if self.ask(answer)["right"] == true {
+                        right += 1;
+                        self.cite(&run);
+                        break;
+                    }
                 }
             }
+        }
+    }
+
+    /// Cites the first trace that a walk rests on, if it rests on one.
+    fn cite(&mut self, run: &Value) {
+        let mut steps = run["steps"].as_array().unwrap().iter();
+        if let Some(id) = steps.find_map(|step| step["found"]["trace"].as_str()) {
+            let cited = self.ask(json!({ "do": "evidence", "kind": "trace", "id": id }));
+            let known = cited["event"] == "cited" || cited["error"] == "it is cited already";
+            assert!(known, "{cited}");
         }
     }
 
@@ -208,13 +217,26 @@ fn readable(home: &Path, case: &Path) -> String {
 
 #[test]
 fn books_solve_drills_and_wrong_answers_do_not() {
-    let number: u64 =
-        std::env::var("CASEFILE_DRILLS").map_or(1, |text| text.parse().expect("a number"));
+    let drills: Vec<Vec<String>> = match std::env::var("CASEFILE_DRILLS") {
+        // One that stays the same when incidents are added.
+        Err(_) => vec![vec![
+            "registration/traffic-stops-later--heartbeat-task-stopped".to_owned(),
+        ]],
+        Ok(number) => (0..number.parse().expect("a number"))
+            .map(|place: usize| {
+                let level = [1, 2, 1, 3, 2, 1, 5, 2, 3, 4][place % 10];
+                format!("--random --seed {} --level {level}", 100 + place)
+                    .split(' ')
+                    .map(str::to_owned)
+                    .collect()
+            })
+            .collect(),
+    };
     let mut unsolved = Vec::new();
-    for seed in 0..number {
+    for which in drills {
         let home = home();
-        let level = [1, 2, 1, 3, 2, 1, 5, 2, 3, 4][usize::try_from(seed % 10).unwrap()];
-        let mut drill = Drill::start(home.path(), 100 + seed, level);
+        let which: Vec<&str> = which.iter().map(String::as_str).collect();
+        let mut drill = Drill::start(home.path(), &which);
         let case = drill.started["case"].as_str().unwrap().to_owned();
         // Before anything is answered nothing tells the answer.
         let all = readable(home.path(), Path::new(&case));
@@ -228,7 +250,7 @@ fn books_solve_drills_and_wrong_answers_do_not() {
             }
         }
         if scored["grade"]["right"] != true {
-            unsolved.push(format!("seed {}: {}", 100 + seed, scored["truth"]));
+            unsolved.push(format!("{}: {}", which.join(" "), scored["truth"]));
         }
         assert!(scored["grade"]["points"].as_i64().unwrap() >= 0);
         wait_for("all processes to end", || {
