@@ -13,6 +13,7 @@ pub mod links;
 pub mod map;
 pub mod names;
 pub mod objectives;
+pub mod patterns;
 pub mod quantile;
 pub mod red;
 pub mod reference;

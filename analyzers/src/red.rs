@@ -1,10 +1,10 @@
 //! Rate, errors and durations of every service, whole and over time, from a skeleton of spans.
 
 use case::model::{SpanKind, StatusCode};
-use case::{SpanTable, Window};
+use case::{Nanos, SpanTable, Window};
 use serde::Serialize;
 
-use crate::quantile::Durations;
+use crate::exact;
 
 /// One service in a window.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -34,27 +34,6 @@ impl Slot {
     }
 }
 
-/// Requests being counted.
-#[derive(Clone)]
-struct Tally {
-    durations: Durations,
-    over_time: Vec<Slot>,
-}
-
-impl Tally {
-    fn new(slots: usize) -> Tally {
-        Tally {
-            durations: Durations::default(),
-            over_time: vec![Slot::default(); slots],
-        }
-    }
-
-    fn add(&mut self, slot: usize, duration: u64, failed: bool) {
-        self.durations.add(duration);
-        self.over_time[slot].add(failed);
-    }
-}
-
 impl Service {
     /// Share of requests that failed, 0 to 1.
     pub fn error_share(&self) -> f64 {
@@ -64,6 +43,27 @@ impl Service {
             self.errors as f64 / self.requests as f64
         }
     }
+}
+
+/// A service beside itself at a better time.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Against {
+    /// How many times as long as then.
+    pub p95: f64,
+    pub p99: f64,
+    /// Share of failures more than then.
+    pub error_share: f64,
+}
+
+/// How a service compares with what it was; `None` if it was not.
+pub fn against(now: &Service, before: &[Service]) -> Option<Against> {
+    let then = before.iter().find(|service| service.name == now.name)?;
+    let times = |now: u64, then: u64| now as f64 / then.max(1) as f64;
+    Some(Against {
+        p95: times(now.p95, then.p95),
+        p99: times(now.p99, then.p99),
+        error_share: now.error_share() - then.error_share(),
+    })
 }
 
 /// All services, and all requests that entered from outside.
@@ -94,49 +94,45 @@ pub fn overview(table: &SpanTable, window: Window, slots: usize) -> Overview {
             u128::from(start.saturating_sub(window.from.0)) * slots as u128 / u128::from(length);
         usize::try_from(place).unwrap_or(usize::MAX).min(slots - 1)
     };
-    let mut served: Vec<Tally> = vec![Tally::new(slots); table.services.len()];
-    let mut begun = served.clone();
+    let groups = table.services.len();
+    // A group for what a service serves, and behind those a group for what it begins.
+    let group = |row: usize| {
+        let root = !table.parent[row].is_some();
+        let serves = matches!(table.kind(row), SpanKind::Server | SpanKind::Consumer);
+        let counts = (serves || root) && window.contains(Nanos(table.start[row]));
+        counts.then(|| table.service[row] as usize + if serves { 0 } else { groups })
+    };
+    let failed = |row: usize| table.status(row) == StatusCode::Error;
+    let rows = (0..table.len())
+        .filter_map(|row| group(row).map(|group| (group as u32, table.duration[row], failed(row))));
+    let stats = exact::by_group(2 * groups, rows);
+    let mut over_time = vec![vec![Slot::default(); slots]; 2 * groups];
     let mut entries = vec![Slot::default(); slots];
     for row in 0..table.len() {
-        let root = !table.parent[row].is_some();
-        let kind = table.kind(row);
-        let serves = matches!(kind, SpanKind::Server | SpanKind::Consumer);
-        if !serves && !root {
-            continue;
-        }
-        let failed = table.status(row) == StatusCode::Error;
-        let service = table.service[row] as usize;
+        let Some(group) = group(row) else { continue };
         let at = slot(table.start[row]);
-        let tally = if serves {
-            &mut served[service]
-        } else {
-            &mut begun[service]
-        };
-        tally.add(at, table.duration[row], failed);
+        over_time[group][at].add(failed(row));
         // What a service starts by itself (a job, a delivery) did not come in from anywhere.
-        if root && kind != SpanKind::Internal {
-            entries[at].add(failed);
+        if !table.parent[row].is_some() && table.kind(row) != SpanKind::Internal {
+            entries[at].add(failed(row));
         }
     }
-    let mut services: Vec<Service> = served
-        .into_iter()
-        .zip(begun)
-        .enumerate()
-        .filter_map(|(number, (served, begun))| {
-            let tally = if served.durations.count() > 0 {
-                served
+    let mut services: Vec<Service> = (0..groups)
+        .filter_map(|service| {
+            let group = if stats[service].requests > 0 {
+                service
             } else {
-                begun
+                service + groups
             };
-            let quantile = |share| tally.durations.quantile(share);
-            Some(Service {
-                name: table.services.get(number as u32).to_owned(),
-                requests: tally.durations.count(),
-                errors: tally.over_time.iter().map(|slot| slot.errors).sum(),
-                p50: quantile(0.5)?,
-                p95: quantile(0.95)?,
-                p99: quantile(0.99)?,
-                over_time: tally.over_time,
+            let stats = stats[group];
+            (stats.requests > 0).then(|| Service {
+                name: table.services.get(service as u32).to_owned(),
+                requests: stats.requests,
+                errors: stats.errors,
+                p50: stats.p50,
+                p95: stats.p95,
+                p99: stats.p99,
+                over_time: std::mem::take(&mut over_time[group]),
             })
         })
         .collect();

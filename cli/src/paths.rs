@@ -40,6 +40,11 @@ pub fn state() -> Result<PathBuf, CliError> {
     base("XDG_STATE_HOME", ".local/state")
 }
 
+/// The workbench's own file: keys and looks.
+pub fn settings() -> Result<PathBuf, CliError> {
+    Ok(config()?.join("tui.toml"))
+}
+
 /// A new case's path under [`cases`], named after `what` and the time.
 pub fn new_case(what: &str, now: case::Nanos) -> Result<PathBuf, CliError> {
     let stamp: String = now

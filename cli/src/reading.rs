@@ -55,6 +55,16 @@ impl Reading {
         })
     }
 
+    /// A case and all of its time, without looking for its end: that takes a walk over what is not sealed yet.
+    pub fn at_once(path: &std::path::Path) -> Result<Reading, CliError> {
+        Ok(Reading {
+            case: Case::open(path)?,
+            path: path.to_owned(),
+            window: Window::ALL,
+            now: Nanos(0),
+        })
+    }
+
     /// Tells on standard error of what could not be read. To be called once the reading is done.
     pub fn tell_damage(&self, console: &Console) {
         let damage = self.case.damage();

@@ -3,6 +3,7 @@
 //! Senders lose spans, send them twice, share ids between the two sides of a call and name parents that name them
 //! back. A tree is built all the same, without a span left out, and says what it had to mend.
 
+mod beside;
 mod build;
 mod bulk;
 mod critical;
@@ -13,6 +14,7 @@ mod times;
 use case::model::{Span, SpanKind};
 use case::{Nanos, SpanId};
 
+pub use beside::{Pair, beside};
 pub use bulk::{NONE, Shapes, shapes};
 pub use critical::Segment;
 

@@ -292,3 +292,35 @@ fn deep_and_wide_traces_are_built_in_time_and_without_recursion() {
     let same: Vec<Big> = (1..=100_000).map(|_| Big(7, 0)).collect();
     assert_eq!(Tree::build(&same).roots().len(), 100_000);
 }
+
+#[test]
+fn two_traces_stand_side_by_side() {
+    // The second retries its first call, and leaves the last out.
+    let a = [
+        span(1, 0, 0, 9),
+        span(2, 1, 1, 2),
+        span(3, 2, 1, 2),
+        span(4, 1, 3, 4),
+    ];
+    let b = [
+        span(1, 0, 0, 9),
+        span(9, 1, 1, 2),
+        span(2, 1, 2, 3),
+        span(3, 2, 2, 3),
+    ];
+    let (left, right) = (Tree::build(&a), Tree::build(&b));
+    let pairs = beside(&left, &right, |l, r| a[l].id == b[r].id);
+    let text: Vec<String> = pairs
+        .iter()
+        .map(|pair| {
+            let of = |spans: &[Small], at: Option<usize>| at.map_or(0, |at| spans[at].id);
+            format!(
+                "{}{}/{}",
+                "-".repeat(pair.depth),
+                of(&a, pair.left),
+                of(&b, pair.right)
+            )
+        })
+        .collect();
+    assert_eq!(text.join(" "), "1/1 -0/9 -2/2 --3/3 -4/0");
+}

@@ -9,6 +9,7 @@ pub mod payload;
 pub mod process;
 pub mod query;
 pub mod reference;
+pub mod workbench;
 
 use serde::Serialize;
 

@@ -77,13 +77,7 @@ impl Measured {
 
     /// The most memory it ever held, in bytes.
     pub fn peak_memory(&self) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))
-            .unwrap_or_default();
-        let kilobytes = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmHWM:"))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
-        kilobytes.unwrap_or(0.0) * 1024.0
+        peak_of(&format!("/proc/{}/status", self.child.id()))
     }
 
     /// Asks it to stop, waits, and answers with the processor time of its whole life.
@@ -127,6 +121,20 @@ fn cpu_of(path: &str, field: usize) -> f64 {
             .unwrap_or(0.0)
     };
     (tick(field) + tick(field + 1)) / TICKS
+}
+
+fn peak_of(status: &str) -> f64 {
+    let status = std::fs::read_to_string(status).unwrap_or_default();
+    let kilobytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .and_then(|rest| rest.split_whitespace().next()?.parse::<f64>().ok());
+    kilobytes.unwrap_or(0.0) * 1024.0
+}
+
+/// The most memory this process ever held, in bytes.
+pub fn own_peak_memory() -> f64 {
+    peak_of("/proc/self/status")
 }
 
 /// Processor time of this process.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::bench::client::Encoding;
-use crate::bench::{Figure, analyze, ingest, load, query, reference};
+use crate::bench::{Figure, analyze, ingest, load, query, reference, workbench};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
@@ -20,6 +20,9 @@ pub enum BenchCommand {
     Query(QueryArgs),
     /// Shaping every trace, and exact quantiles by service, over rows that are in memory.
     Analyze(CaseSize),
+    /// Frames of the workbench while 20,000 spans a second arrive, a trace of 40,000 spans, and the first screen of a
+    /// sealed case.
+    Workbench(CaseSize),
     /// The receiver that the others are measured against.
     #[command(hide = true)]
     Reference {
@@ -116,6 +119,15 @@ pub fn run(command: &BenchCommand, console: &mut Console) -> Result<u8, CliError
             let case = folder.join(format!("{}.case", args.spans));
             load::prepare(&case, args.spans)?;
             print(&analyze::run(&case, args.rounds)?, &args.place, console)
+        })?,
+        BenchCommand::Workbench(args) => within(&args.place, |folder| {
+            let case = folder.join(format!("{}.case", args.spans));
+            load::prepare(&case, args.spans)?;
+            print(
+                &workbench::run(&case, folder, args.rounds)?,
+                &args.place,
+                console,
+            )
         })?,
         BenchCommand::Query(args) => within(&args.place, |folder| {
             let case = folder.join(format!("{}.case", args.spans));

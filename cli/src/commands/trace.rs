@@ -106,7 +106,7 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
 }
 
 /// Spans with the times they would have on the common clock.
-fn on_one_clock(mut spans: Vec<Span>, clocks: &Clocks) -> Vec<Span> {
+pub fn on_one_clock(mut spans: Vec<Span>, clocks: &Clocks) -> Vec<Span> {
     for span in &mut spans {
         if let Some(corrected) = clocks.corrected(span) {
             span.start = corrected.start;

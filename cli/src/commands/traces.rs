@@ -105,6 +105,8 @@ pub struct TraceSummary {
     pub code: Option<String>,
     pub spans: usize,
     pub errors: usize,
+    /// How the trace as a whole ended: what its first span says.
+    pub status: StatusCode,
     pub services: usize,
     /// Whether the root is among the spans.
     pub rooted: bool,
@@ -138,6 +140,7 @@ impl TraceSummary {
                 .iter()
                 .filter(|span| span.status == StatusCode::Error)
                 .count(),
+            status: first.status,
             services: services.len(),
             rooted: first.parent_span_id == SpanId::NONE,
         })

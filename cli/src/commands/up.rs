@@ -17,6 +17,7 @@ use shop_fixture::load::LoadOptions;
 
 use super::collect::duration;
 use super::diagnose::VerdictArgs;
+use super::open::settings;
 use crate::collecting;
 use crate::error::CliError;
 use crate::exit;
@@ -26,6 +27,8 @@ use crate::reading::threads;
 use crate::render::report::{self, Shown, object};
 use crate::staging::{Staged, Staging};
 use crate::tui;
+use crate::tui::theme::Settings;
+use crate::tui::work::Shop;
 
 #[derive(Debug, Args)]
 pub struct UpArgs {
@@ -72,6 +75,8 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
         Some(path) => path.clone(),
         None => paths::new_case("up", case::writer::wall_clock())?,
     };
+    // What is wrong with them is said before a shop is started.
+    let settings = settings(None, None)?;
     let runtime = collecting::runtime()?;
     let outcome = runtime.block_on(async {
         let running = tokio::select! {
@@ -84,7 +89,7 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
         let waited = if headless {
             wait(args.run_for.unwrap_or(HEADLESS_RUN), &running).await
         } else {
-            look(&path, args.run_for).await
+            look(&path, args.run_for, &run_dir(args, &path), settings).await
         };
         console.remark("stopping the shop");
         let stopped = running.stop().await.map(drop);
@@ -106,15 +111,18 @@ pub fn run(args: &UpArgs, console: &mut Console) -> Result<u8, CliError> {
     Ok(args.verdict.code(&shown, !case.damage().is_empty()))
 }
 
+fn run_dir(args: &UpArgs, path: &std::path::Path) -> PathBuf {
+    args.run_dir
+        .clone()
+        .unwrap_or_else(|| path.with_extension("shop"))
+}
+
 async fn start(
     args: &UpArgs,
     path: &std::path::Path,
     console: &Console,
 ) -> Result<Staged, CliError> {
-    let run_dir = args
-        .run_dir
-        .clone()
-        .unwrap_or_else(|| path.with_extension("shop"));
+    let run_dir = run_dir(args, path);
     let config = ShopConfig {
         profile: args.profile,
         ports: Ports::Auto,
@@ -159,9 +167,23 @@ async fn wait(time: Duration, running: &Staged) -> Result<(), CliError> {
 }
 
 /// The workbench, on a thread of its own, while the collectors go on.
-async fn look(path: &std::path::Path, run_for: Option<Duration>) -> Result<(), CliError> {
-    let path = path.to_owned();
-    tokio::task::spawn_blocking(move || tui::run(&path, run_for))
+async fn look(
+    path: &std::path::Path,
+    run_for: Option<Duration>,
+    run_dir: &std::path::Path,
+    settings: Settings,
+) -> Result<(), CliError> {
+    let (path, run_dir) = (path.to_owned(), run_dir.to_owned());
+    let look = move || {
+        let options = tui::Options {
+            settings,
+            run_for,
+            shop: Shop::in_folder(&run_dir),
+            remember: false,
+        };
+        tui::run(&path, options)
+    };
+    tokio::task::spawn_blocking(look)
         .await
         .map_err(|error| CliError::new(format!("the workbench failed: {error}")))?
 }

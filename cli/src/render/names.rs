@@ -9,6 +9,15 @@ pub fn short_trace(id: TraceId) -> String {
     format!("{}…{}", &text[..4], &text[28..])
 }
 
+/// The beginning of a text: more than is ever shown in a row, so that megabytes are not gone through for each of them.
+pub fn brief(text: &str) -> &str {
+    const LONGEST: usize = 400;
+    match text.char_indices().nth(LONGEST) {
+        Some((at, _)) => &text[..at],
+        None => text,
+    }
+}
+
 /// A service's name, or a dash for a sender that did not say.
 pub fn service(name: &str) -> &str {
     if name.is_empty() {
@@ -33,6 +42,37 @@ pub fn instance(id: &str) -> &str {
         }
     }
     if rest.is_empty() { id } else { rest }
+}
+
+/// A text with the UUIDs in it cut to their first four digits, where they follow a name: nobody reads them, and what is
+/// left tells instances apart.
+pub fn without_uuids(text: &str) -> String {
+    const DASHES: [usize; 4] = [8, 13, 18, 23];
+    const LENGTH: usize = 36;
+    let is_uuid =
+        |text: &str| {
+            text.len() >= LENGTH
+                && text.bytes().take(LENGTH).enumerate().all(|(at, byte)| {
+                    match DASHES.contains(&at) {
+                        true => byte == b'-',
+                        false => byte.is_ascii_hexdigit(),
+                    }
+                })
+        };
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('-') {
+        let behind = &rest[at + 1..];
+        out.push_str(&rest[..=at]);
+        rest = behind;
+        if is_uuid(behind) {
+            out.push_str(&behind[..4]);
+            out.push('…');
+            rest = &behind[LENGTH..];
+        }
+    }
+    out.push_str(rest);
+    out
 }
 
 /// The code a call was answered with, under its current or older names: HTTP as it is, gRPC only when it is not OK.
@@ -80,7 +120,7 @@ pub fn operation(name: &str, room: usize) -> &str {
 
 #[cfg(test)]
 mod tests {
-    use super::{instance, operation};
+    use super::{instance, operation, without_uuids};
 
     #[test]
     fn an_instance_goes_by_what_stands_before_its_uuid() {
@@ -91,6 +131,18 @@ mod tests {
             instance("d9fdac48-7318-4d94-a929-ab865b890341"),
             "d9fdac48-7318-4d94-a929-ab865b890341"
         );
+    }
+
+    #[test]
+    fn uuids_are_cut_in_a_text() {
+        let id = "payment-vm-41083-d9fdac48-7318-4d94-a929-ab865b890341";
+        assert_eq!(
+            without_uuids(&format!("{id} calls {id}: 3-4")),
+            "payment-vm-41083-d9fd… calls payment-vm-41083-d9fd…: 3-4"
+        );
+        for same in ["", "a-b-c", "deadbeef-dead", "支付-支付", "-"] {
+            assert_eq!(without_uuids(same), same);
+        }
     }
 
     #[test]

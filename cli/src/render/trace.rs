@@ -89,7 +89,7 @@ pub fn lines(
         for gap in around.gaps.iter().filter(|gap| gap.span == placed.span) {
             out.push(gap_line(gap, waterfall, &indent).fit(width));
         }
-        if let Some(line) = clock_line(waterfall, placed.span, around, &indent) {
+        if let Some(line) = clock_line(waterfall, placed.span, around.clocks.as_ref(), &indent) {
             out.push(line.fit(width));
         }
         let of_span = beneath.remove(&placed.span).unwrap_or_default();
@@ -151,7 +151,7 @@ pub fn who(gap: &Gap) -> String {
     }
 }
 
-fn gap_line(gap: &Gap, waterfall: &Waterfall, indent: &str) -> Line {
+pub fn gap_line(gap: &Gap, waterfall: &Waterfall, indent: &str) -> Line {
     let span = waterfall.span(gap.span);
     let mut why: Vec<String> = Vec::new();
     why.extend(span.attributes.text("error.type").map(str::to_owned));
@@ -191,8 +191,13 @@ fn gap_line(gap: &Gap, waterfall: &Waterfall, indent: &str) -> Line {
 }
 
 /// That a span's clock was put right, and by how much.
-fn clock_line(waterfall: &Waterfall, span: usize, around: &Around, indent: &str) -> Option<Line> {
-    let clocks = around.clocks.as_ref()?;
+pub fn clock_line(
+    waterfall: &Waterfall,
+    span: usize,
+    clocks: Option<&Clocks>,
+    indent: &str,
+) -> Option<Line> {
+    let clocks = clocks?;
     let row = waterfall.span(span);
     let clock = clocks.clock_of(row)?;
     // Spans are drawn on the common clock here; the stretch is found by that time.
@@ -218,7 +223,7 @@ fn clock_line(waterfall: &Waterfall, span: usize, around: &Around, indent: &str)
 }
 
 /// What the trace waited for, by service, the longest first.
-fn waited_for(waterfall: &Waterfall) -> Option<Line> {
+pub fn waited_for(waterfall: &Waterfall) -> Option<Line> {
     let total = waterfall.duration();
     if total == 0 {
         return None;

@@ -128,6 +128,11 @@ impl Waterfall {
         self.critical[span].iter().copied()
     }
 
+    /// Whether a span, or anything beneath it, is on the critical path.
+    pub fn is_on_path(&self, span: usize) -> bool {
+        self.on_path[span]
+    }
+
     /// When the trace begins.
     pub fn from(&self) -> Nanos {
         self.from
@@ -414,7 +419,7 @@ pub fn legend() -> Line {
 
 fn cell(line: &mut Line, tone: Tone, text: &str, width: usize) {
     // Made harmless before it is measured, or escapes would make the cell wider than it was counted.
-    let clean = crate::output::sanitise::clean(text);
+    let clean = crate::output::sanitise::clean(names::brief(text));
     line.push(tone, left(&fit(&clean, width), width));
 }
 

@@ -31,6 +31,8 @@ pub enum CaseError {
     Sealed(PathBuf),
     #[error("{path} is closed, but not all of it was sealed: {reason}")]
     NotSealed { path: PathBuf, reason: String },
+    #[error("given up")]
+    Stopped,
     #[error("query: {0}")]
     Query(String),
 }

@@ -25,7 +25,7 @@ pub mod writer;
 
 pub use error::CaseError;
 pub use ids::{SpanId, TraceId};
-pub use reader::{Case, CaseInfo, CaseState};
+pub use reader::{Case, CaseInfo, CaseState, Follower, Progress};
 pub use receipt::{AppendError, Receipt};
 pub use signal::Signal;
 pub use skeleton::SpanTable;

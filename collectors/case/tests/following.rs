@@ -5,7 +5,7 @@ mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use case::{Case, CaseWriter, SealMode, Signal, TraceId, Window};
+use case::{Case, CaseWriter, Follower, SealMode, Signal, TraceId, Window};
 use common::kit::{options, orders, quick_folder};
 
 #[test]
@@ -29,6 +29,7 @@ fn a_live_case_can_be_followed_while_it_is_sealed_in_the_background() {
         });
         let mut case = Case::open(&path).unwrap();
         let mut last = 0;
+        let mut follower = Follower::default();
         while !writing.is_finished() {
             let before = acknowledged.load(Ordering::SeqCst) * SPANS;
             case.refresh().unwrap();
@@ -38,6 +39,14 @@ fn a_live_case_can_be_followed_while_it_is_sealed_in_the_background() {
             let seen = found.len() as u64;
             assert_eq!(found, (0..seen).collect::<Vec<_>>());
             assert_eq!(counted as u64, seen, "the skeleton is of the same moment");
+            follower.look(&case).unwrap();
+            assert_eq!(
+                follower.table.len() as u64,
+                seen,
+                "nothing is followed twice"
+            );
+            assert_eq!(follower.window(), case.window().unwrap());
+            assert!(!follower.look(&case).unwrap(), "nothing has come since");
             assert_eq!(
                 case.info()
                     .unwrap()

@@ -24,12 +24,17 @@ pub(super) fn folders(case: Option<&Path>) -> Vec<PathBuf> {
 
 /// All books at hand. One of somebody's own that can't be read is told of and left out, so that the others can be used.
 pub fn shelf(case: Option<&Path>, console: &Console) -> Result<Shelf, CliError> {
+    shelf_telling(case, &mut |what| console.notice(&what))
+}
+
+/// The same, for who has no console.
+pub fn shelf_telling(case: Option<&Path>, tell: &mut dyn FnMut(String)) -> Result<Shelf, CliError> {
     let mut shelf = Shelf::built_in()?;
     for folder in folders(case) {
         for file in files(&folder)? {
             match read(&file) {
                 Ok(book) => shelf.add(book),
-                Err(error) => console.notice(&format!("warning: left a book out: {error}")),
+                Err(error) => tell(format!("warning: left a book out: {error}")),
             }
         }
     }

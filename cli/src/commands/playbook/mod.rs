@@ -17,7 +17,7 @@ use crate::error::CliError;
 use crate::exit;
 use crate::output::Console;
 
-pub use books::shelf;
+pub use books::{shelf, shelf_telling};
 pub use walking::{Walking, WalkingArgs};
 
 #[derive(Debug, Subcommand)]

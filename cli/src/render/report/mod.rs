@@ -51,7 +51,7 @@ impl<'a> Shown<'a> {
     }
 }
 
-fn tone(severity: Severity) -> Tone {
+pub fn tone(severity: Severity) -> Tone {
     match severity {
         Severity::Error => Tone::Bad,
         Severity::Warning => Tone::Odd,
@@ -59,7 +59,7 @@ fn tone(severity: Severity) -> Tone {
     }
 }
 
-fn mark(severity: Severity) -> &'static str {
+pub fn mark(severity: Severity) -> &'static str {
     match severity {
         Severity::Error => "✗",
         Severity::Warning => "!",
@@ -82,7 +82,7 @@ fn short_instance(id: &str) -> String {
     }
 }
 
-fn subject_name(subject: &Subject) -> String {
+pub fn subject_name(subject: &Subject) -> String {
     if subject.instance.is_empty() {
         super::names::service(&subject.service).to_owned()
     } else {
@@ -91,7 +91,7 @@ fn subject_name(subject: &Subject) -> String {
 }
 
 /// What a cause means, by its address; the address itself if no rule names it.
-fn cause_text(id: &'static str) -> &'static str {
+pub fn cause_text(id: &'static str) -> &'static str {
     rules::ALL
         .iter()
         .flat_map(|rule| rule.about().causes)
@@ -143,7 +143,7 @@ pub fn lines(shown: &Shown<'_>, width: usize) -> Vec<Line> {
 }
 
 /// What could not be told, by what is missing for it.
-fn untold(report: &Report) -> BTreeMap<String, Vec<&'static str>> {
+pub fn untold(report: &Report) -> BTreeMap<String, Vec<&'static str>> {
     let mut reasons: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
     for answer in report.with(Verdict::CannotTell) {
         let reason = answer.missing.join("; ");
@@ -153,7 +153,7 @@ fn untold(report: &Report) -> BTreeMap<String, Vec<&'static str>> {
 }
 
 /// The first few of them, and how many there are beyond.
-fn listed(names: &[&str], most: usize) -> String {
+pub fn listed(names: &[&str], most: usize) -> String {
     let shown = names[..names.len().min(most)].join(", ");
     match names.len().saturating_sub(most) {
         0 => shown,
@@ -301,7 +301,7 @@ pub fn broken(text: &str, room: usize) -> Vec<String> {
     out
 }
 
-fn summary(shown: &Shown<'_>) -> Line {
+pub fn summary(shown: &Shown<'_>) -> Line {
     let errors = shown.count(Severity::Error);
     let warnings = shown.count(Severity::Warning);
     let mut line = Line::new().with(Tone::Plain, "  ");

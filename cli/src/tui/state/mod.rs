@@ -1,17 +1,49 @@
 //! What the workbench shows and how actions change it. No terminal, no clock, no file: actions and answers come in,
-//! requests go out.
+//! effects go out.
+//!
+//! Here is the state itself and how it moves from screen to screen. What single screens hold stands in files of their
+//! own, as do time, the line being typed, what answers do, and what is kept of an investigation.
 
+mod action;
+mod ask;
+mod books;
+mod compare;
+mod evidence;
+mod findings;
+mod keep;
+mod logs;
+mod open;
+mod prompt;
+mod saved;
 mod screens;
+mod search;
 mod sheets;
+mod take;
+mod time;
+mod trace;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use analyzers::engine::Report;
-use analyzers::red::Overview;
+use analyzers::red::{Overview, Service};
 use case::{TraceId, Window};
 
-pub use screens::{Loaded, Screen, TraceView, TracesView};
+pub use action::{Action, Place};
+pub use books::{BookLine, BooksView, Walk};
+pub use compare::CompareView;
+pub use findings::{FindingsView, Part};
+pub use keep::{Kept, Notebook};
+pub use logs::{LogItem, LogsFound, LogsView};
+pub use prompt::{COMMANDS, Kind, Prompt, Typed};
+pub use saved::Saved;
+pub use screens::{FaultLine, FaultsView, Screen, Sort, TracesView};
 pub use sheets::{Content, SheetView, Subject, listed};
+pub use time::{Moment, SLOTS};
+pub use trace::{Loaded, LogMode, Near, Row, TraceView};
 
-use super::work::{Answer, Request};
+use super::theme;
+use super::work::{Ask, Request};
 
 /// What there is to know of the case itself.
 #[derive(Debug, Clone, Default)]
@@ -23,36 +55,33 @@ pub struct Head {
     pub logs: u64,
 }
 
-/// What a key can mean. Which key means which stands in `input`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    Up,
-    Down,
-    PageUp,
-    PageDown,
-    First,
-    Last,
-    Open,
-    Back,
-    Quit,
-    Overview,
-    Traces,
-    Map,
-    Registry,
-    Sagas,
-    Findings,
-    Filter,
-    NextError,
-    PreviousError,
-    Logs,
-    Refresh,
-    Help,
+/// Something to be done outside.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    Ask(Ask),
+    /// Slow work is no longer wanted.
+    Cancel,
+    Copy(String),
+    /// Write the screen to a file of this name, in the form its ending says.
+    Export(String),
+    Suspend,
+    Redraw,
+    Theme(String),
 }
 
-/// A line being typed.
-#[derive(Debug, Clone, Default)]
-pub struct Prompt {
-    pub text: String,
+/// How slow work is getting on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    pub what: &'static str,
+    pub rows: u64,
+    pub of: Option<u64>,
+}
+
+/// Services of a better time, to compare with.
+#[derive(Debug, Clone)]
+pub struct Baseline {
+    pub window: Window,
+    pub services: Vec<Service>,
 }
 
 /// Everything the view needs.
@@ -60,19 +89,39 @@ pub struct State {
     pub name: String,
     pub head: Head,
     pub overview: Option<Overview>,
-    pub report: Option<Report>,
+    /// Whether the overview is of all there is, or of the newest part until the rest is read.
+    pub partial: bool,
+    pub baseline: Option<Baseline>,
+    pub report: Option<Arc<Report>>,
     /// The screens opened one from the other; the last is seen.
-    screens: Vec<Screen>,
+    trail: Vec<Screen>,
+    /// Those gone back from.
+    ahead: Vec<Screen>,
     pub prompt: Option<Prompt>,
     pub message: Option<String>,
-    pub help: bool,
-    pub refreshing: bool,
-    pub color: bool,
+    /// How far the help is scrolled, while it is seen.
+    pub help: Option<usize>,
+    pub moment: Moment,
+    /// The text that was searched for last.
+    pub sought: String,
+    pub marked: Vec<TraceId>,
+    pub pinned: BTreeSet<TraceId>,
+    pub notebook: Notebook,
+    /// The trace that was opened last, and the services it went through: the map lights up its path.
+    pub lit: Option<trace::Path>,
+    pub busy: Option<Busy>,
+    pub diagnosing: bool,
+    /// Whether the bundled shop runs beside this and may be broken.
+    pub shop: bool,
+    /// Lines of the screen, for page keys.
+    pub height: usize,
+    pub theme: String,
     pub quit: bool,
+    pub(super) overview_asked: Option<u64>,
+    pub(super) report_asked: Option<u64>,
+    serial: u64,
+    effects: Vec<Effect>,
 }
-
-/// Rows a page key moves by.
-const PAGE: usize = 10;
 
 impl State {
     pub fn new(name: String) -> State {
@@ -80,276 +129,354 @@ impl State {
             name,
             head: Head::default(),
             overview: None,
+            partial: false,
+            baseline: None,
             report: None,
-            screens: vec![Screen::Overview { selected: 0 }],
+            trail: vec![Screen::Overview { selected: 0 }],
+            ahead: Vec::new(),
             prompt: None,
             message: None,
-            help: false,
-            refreshing: false,
-            color: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            help: None,
+            moment: Moment::default(),
+            sought: String::new(),
+            marked: Vec::new(),
+            pinned: BTreeSet::new(),
+            notebook: Notebook::default(),
+            lit: None,
+            busy: None,
+            diagnosing: false,
+            shop: false,
+            height: 24,
+            theme: theme::DEFAULT.to_owned(),
             quit: false,
+            overview_asked: None,
+            report_asked: None,
+            serial: 0,
+            effects: Vec::new(),
         }
-    }
-
-    pub fn live(&self) -> bool {
-        self.head.live
     }
 
     pub fn screen(&self) -> &Screen {
         // There is always one: the first is never closed.
-        self.screens
+        self.trail
             .last()
             .unwrap_or(&Screen::Overview { selected: 0 })
     }
 
-    fn screen_mut(&mut self) -> Option<&mut Screen> {
-        self.screens.last_mut()
+    pub(super) fn screen_mut(&mut self) -> Option<&mut Screen> {
+        self.trail.last_mut()
     }
 
-    /// Does what an action asks; what has to be read from the case comes out as a request.
-    pub fn apply(&mut self, action: Action) -> Option<Request> {
+    pub fn place(&self) -> Place {
+        self.screen().place()
+    }
+
+    /// What is to be done outside, in order.
+    pub fn effects(&mut self) -> Vec<Effect> {
+        std::mem::take(&mut self.effects)
+    }
+
+    pub(super) fn effect(&mut self, effect: Effect) {
+        self.effects.push(effect);
+    }
+
+    pub fn say(&mut self, what: impl Into<String>) {
+        self.message = Some(what.into());
+    }
+
+    /// Does what an action asks.
+    pub fn apply(&mut self, action: Action) {
         self.message = None;
-        if self.help {
-            self.help = false;
-            return None;
+        if let Some(scroll) = &mut self.help {
+            let step = |by: usize| (by, self.height.saturating_sub(4).max(1));
+            match action {
+                Action::Down => *scroll += step(1).0,
+                Action::Up => *scroll = scroll.saturating_sub(1),
+                Action::PageDown => *scroll += step(1).1,
+                Action::PageUp => *scroll = scroll.saturating_sub(step(1).1),
+                Action::First => *scroll = 0,
+                Action::Last => *scroll = usize::MAX / 2,
+                _ => self.help = None,
+            }
+            return;
         }
+        let page = isize::try_from(self.height.saturating_sub(8).max(4)).unwrap_or(10);
         match action {
             Action::Up => self.move_by(-1),
             Action::Down => self.move_by(1),
-            Action::PageUp => self.move_by(-(PAGE as isize)),
-            Action::PageDown => self.move_by(PAGE as isize),
+            Action::PageUp => self.move_by(-page),
+            Action::PageDown => self.move_by(page),
             Action::First => self.move_by(isize::MIN),
             Action::Last => self.move_by(isize::MAX),
             Action::Quit => self.quit = true,
-            Action::Help => self.help = true,
-            Action::Back => {
-                let closed = match self.screen_mut() {
-                    Some(Screen::Sheet(view)) => view.close(),
-                    _ => false,
-                };
-                if !closed && self.screens.len() > 1 {
-                    self.screens.pop();
-                }
+            Action::Help => self.help = Some(0),
+            Action::Back => self.back(),
+            Action::Forward => self.forward(),
+            Action::Overview => self.go_home(),
+            Action::Findings => self.show(Screen::Findings(FindingsView::default())),
+            Action::Traces => self.show_traces(String::new(), None),
+            Action::Logs => self.show_logs(String::new(), None),
+            Action::Map => self.show_sheet(SheetView::of(Subject::Map)),
+            Action::Registry => self.show_sheet(SheetView::of(Subject::Registry)),
+            Action::Sagas => self.show_sheet(SheetView::of(Subject::Sagas)),
+            Action::Playbooks => {
+                self.show(Screen::Playbooks(BooksView::default()));
+                self.ask_screen();
             }
-            Action::Overview => self.screens.truncate(1),
-            Action::Findings => {
-                self.screens.truncate(1);
-                self.screens.push(Screen::Findings { scroll: 0 });
-            }
-            Action::Traces => return self.show_traces(String::new()),
-            Action::Map => return self.show_sheet(Subject::Map),
-            Action::Registry => return self.show_sheet(Subject::Registry),
-            Action::Sagas => return self.show_sheet(Subject::Sagas),
+            Action::Notes => self.show(Screen::Notes { selected: 0 }),
+            Action::Faults => self.show_faults(),
             Action::Filter => {
-                let text = match self.screen() {
-                    Screen::Traces(view) => view.filter.clone(),
-                    _ => String::new(),
-                };
-                self.prompt = Some(Prompt { text });
+                let text = self.screen().filter().unwrap_or_default().to_owned();
+                self.prompt = Some(Prompt::new(Kind::Filter, text));
             }
-            Action::Open => return self.open(),
-            Action::NextError => self.go_to_error(true),
-            Action::PreviousError => self.go_to_error(false),
-            Action::Logs => {
-                if let Some(Screen::Trace(view)) = self.screen_mut() {
-                    view.show_logs = !view.show_logs;
-                }
+            Action::Search => self.prompt = Some(Prompt::new(Kind::Search, String::new())),
+            Action::Command => self.prompt = Some(Prompt::new(Kind::Command, String::new())),
+            Action::AskWindow => self.prompt_command("window "),
+            Action::AskNote => self.prompt_command("note "),
+            Action::AskExport => {
+                let name = format!("export casefile-{}.md", self.screen().title());
+                self.prompt_command(&name);
             }
+            Action::NextMatch => self.go_to_match(true),
+            Action::PreviousMatch => self.go_to_match(false),
+            Action::Open => self.open(),
             Action::Refresh => {
-                return Some(match self.screen() {
-                    Screen::Traces(view) => Request::Traces {
-                        filter: view.filter.clone(),
-                    },
-                    Screen::Sheet(view) => Request::Sheet {
-                        subject: view.subject.clone(),
-                    },
-                    _ => Request::Overview,
-                });
+                self.ask_all();
             }
+            Action::Cancel => self.effect(Effect::Cancel),
+            Action::Suspend => self.effect(Effect::Suspend),
+            Action::Redraw => self.effect(Effect::Redraw),
+            Action::NextTheme => {
+                let next = theme::after(&self.theme);
+                self.effect(Effect::Theme(next));
+            }
+            Action::Copy => self.copy(),
+            Action::Mark => self.mark(),
+            Action::Compare => self.compare(),
+            Action::Pin => self.pin(),
+            Action::CursorLeft
+            | Action::CursorRight
+            | Action::Brush
+            | Action::WholeTime
+            | Action::Play
+            | Action::Step
+            | Action::StepBack
+            | Action::Slower
+            | Action::Faster => self.apply_time(action),
+            Action::Acknowledge => self.acknowledge(),
+            other => self.apply_to_screen(other),
         }
-        None
     }
 
-    /// A character typed into the prompt, or its end.
-    pub fn type_into_prompt(&mut self, typed: Typed) -> Option<Request> {
-        match typed {
-            Typed::Char(c) => {
-                if let Some(prompt) = &mut self.prompt {
-                    prompt.text.push(c);
+    /// Actions that only the screen in front understands.
+    fn apply_to_screen(&mut self, action: Action) {
+        let mut asks = Vec::new();
+        let mut said = None;
+        match self.trail.last_mut() {
+            Some(Screen::Trace(view)) => said = view.apply(action, &mut asks),
+            Some(Screen::Logs(view)) => match action {
+                Action::FilterIn | Action::FilterOut => {
+                    if let Some(filter) = view.like_selected(action == Action::FilterOut) {
+                        let window = view.window;
+                        return self.show_logs(filter, window);
+                    }
                 }
-                None
-            }
-            Typed::Erase => {
-                if let Some(prompt) = &mut self.prompt {
-                    prompt.text.pop();
-                }
-                None
-            }
-            Typed::Cancel => {
-                self.prompt = None;
-                None
-            }
-            Typed::Done => {
-                let prompt = self.prompt.take()?;
-                self.show_traces(prompt.text)
-            }
+                other => view.apply(other),
+            },
+            Some(Screen::Traces(view)) => match action {
+                Action::Sort => view.sort_next(),
+                Action::Scatter => view.scatter = !view.scatter,
+                _ => {}
+            },
+            Some(Screen::Findings(view)) => view.apply(action, self.report.as_deref()),
+            Some(Screen::Compare(view)) => view.apply(action),
+            Some(Screen::Sheet(view)) => match action {
+                Action::Light => view.lit = !view.lit,
+                Action::Layout => view.drawn = !view.drawn,
+                _ => {}
+            },
+            _ => {}
+        }
+        self.message = said;
+        for request in asks {
+            self.ask(request);
         }
     }
 
-    fn show_traces(&mut self, filter: String) -> Option<Request> {
-        self.screens.truncate(1);
-        self.screens
-            .push(Screen::Traces(TracesView::of(filter.clone())));
-        Some(Request::Traces { filter })
+    fn prompt_command(&mut self, text: &str) {
+        self.prompt = Some(Prompt::new(Kind::Command, text.to_owned()));
     }
 
-    fn show_sheet(&mut self, subject: Subject) -> Option<Request> {
-        self.screens.truncate(1);
-        self.screens
-            .push(Screen::Sheet(SheetView::of(subject.clone())));
-        Some(Request::Sheet { subject })
-    }
+    // From screen to screen.
 
-    fn open(&mut self) -> Option<Request> {
-        if let Some(Screen::Sheet(view)) = self.screen_mut() {
-            if view.open() {
-                return None;
-            }
-            let id = view.trace()?;
-            return self.open_trace(id);
+    fn back(&mut self) {
+        if self.moment.brush.take().is_some() {
+            return;
         }
-        match self.screen() {
-            Screen::Overview { selected } => {
-                let service = self.overview.as_ref()?.services.get(*selected)?;
-                let filter = format!("service:{}", quoted_if_needed(&service.name));
-                self.screens
-                    .push(Screen::Traces(TracesView::of(filter.clone())));
-                Some(Request::Traces { filter })
-            }
-            Screen::Traces(view) => {
-                let id = view.rows.as_ref()?.get(view.selected)?.id;
-                self.open_trace(id)
-            }
-            Screen::Trace(_) | Screen::Findings { .. } | Screen::Sheet(_) => None,
-        }
-    }
-
-    fn open_trace(&mut self, id: TraceId) -> Option<Request> {
-        self.screens.push(Screen::Trace(TraceView::of(id)));
-        Some(Request::Trace { id })
-    }
-
-    fn move_by(&mut self, rows: isize) {
-        let services = self
-            .overview
-            .as_ref()
-            .map_or(0, |overview| overview.services.len());
-        if let Some(screen) = self.screen_mut() {
-            screen.move_by(rows, services);
-        }
-    }
-
-    fn go_to_error(&mut self, forward: bool) {
-        let found = match self.screen_mut() {
-            Some(Screen::Trace(view)) => view.go_to_error(forward),
-            _ => return,
+        let closed = match self.trail.last_mut() {
+            Some(Screen::Sheet(view)) => view.close(),
+            Some(Screen::Findings(view)) => view.close(),
+            Some(Screen::Playbooks(view)) => view.walk.take().is_some(),
+            _ => false,
         };
-        if !found {
-            self.message = Some(
-                if forward {
-                    "no failed span below"
-                } else {
-                    "no failed span above"
-                }
-                .to_owned(),
-            );
-        }
-    }
-
-    /// Takes in what the worker found. Answers to questions nobody asks any more are dropped.
-    pub fn take(&mut self, answer: Answer) {
-        match answer {
-            Answer::Overview {
-                head,
-                overview,
-                report,
-            } => {
-                self.head = head;
-                self.overview = Some(overview);
-                self.report = Some(report);
-                self.refreshing = false;
-                self.move_by(0);
-            }
-            Answer::Traces {
-                filter,
-                rows,
-                left_out,
-            } => {
-                let view = self
-                    .screens
-                    .iter_mut()
-                    .rev()
-                    .find_map(|screen| match screen {
-                        Screen::Traces(view) if view.filter == filter => Some(view),
-                        _ => None,
-                    });
-                if let Some(view) = view {
-                    view.selected = view.selected.min(rows.len().saturating_sub(1));
-                    view.rows = Some(rows);
-                    view.left_out = left_out;
-                }
-            }
-            Answer::Trace { id, loaded } => {
-                let view = self
-                    .screens
-                    .iter_mut()
-                    .rev()
-                    .find_map(|screen| match screen {
-                        Screen::Trace(view) if view.id == id => Some(view),
-                        _ => None,
-                    });
-                if let Some(view) = view {
-                    view.loaded = Some(loaded);
-                }
-            }
-            Answer::Sheet { subject, content } => {
-                let view = self
-                    .screens
-                    .iter_mut()
-                    .rev()
-                    .find_map(|screen| match screen {
-                        Screen::Sheet(view) if view.subject == subject => Some(view),
-                        _ => None,
-                    });
-                if let Some(view) = view {
-                    view.content = Some(content);
-                    view.move_by(0);
-                }
-            }
-            Answer::Failed { what } => {
-                self.refreshing = false;
-                self.message = Some(what);
-                // A list that will never be filled says so instead of promising.
-                if let Some(Screen::Traces(view)) = self.screen_mut()
-                    && view.rows.is_none()
-                {
-                    view.rows = Some(Vec::new());
-                }
+        if !closed
+            && self.trail.len() > 1
+            && let Some(screen) = self.trail.pop()
+        {
+            self.ahead.push(screen);
+            self.move_by(0);
+            if self.is_empty_screen() {
+                self.ask_screen();
             }
         }
     }
+
+    fn forward(&mut self) {
+        match self.ahead.pop() {
+            Some(screen) => {
+                self.trail.push(screen);
+                if self.is_empty_screen() {
+                    self.ask_screen();
+                }
+            }
+            None => self.say("nothing was gone back from"),
+        }
+    }
+
+    /// To a view by its number: everything opened above it is left, but can be gone back to.
+    pub(super) fn show(&mut self, screen: Screen) {
+        if self.trail.len() >= MOST_SCREENS {
+            self.trail.remove(1);
+        }
+        // Pressing a view's key again is no new step.
+        if self.trail.len() > 1 && self.trail.last().is_some_and(|last| last.is_same(&screen)) {
+            self.trail.pop();
+        }
+        self.ahead.clear();
+        self.trail.push(screen);
+    }
+
+    fn go_home(&mut self) {
+        let selected = match self.trail.first() {
+            Some(Screen::Overview { selected }) => *selected,
+            _ => 0,
+        };
+        if self.trail.len() > 1 {
+            self.show(Screen::Overview { selected });
+        }
+        self.move_by(0);
+    }
+
+    pub(super) fn show_traces(&mut self, filter: String, window: Option<Window>) {
+        self.show(Screen::Traces(TracesView::of(filter, window)));
+        self.ask_screen();
+    }
+
+    pub(super) fn show_logs(&mut self, filter: String, window: Option<Window>) {
+        let patterns = matches!(self.screen(), Screen::Logs(view) if view.patterns);
+        let mut view = LogsView::of(filter, window);
+        view.patterns = patterns;
+        self.show(Screen::Logs(view));
+        self.ask_screen();
+    }
+
+    pub(super) fn show_sheet(&mut self, view: SheetView) {
+        self.show(Screen::Sheet(view));
+        self.ask_screen();
+    }
+
+    pub(super) fn open_trace(&mut self, view: TraceView) {
+        self.show(Screen::Trace(Box::new(view)));
+        self.ask_screen();
+    }
+
+    fn show_faults(&mut self) {
+        if !self.shop {
+            self.say("the bundled shop does not run beside this: `casefile up` runs both");
+            return;
+        }
+        self.show(Screen::Faults(FaultsView::default()));
+        self.ask(Request::Faults);
+    }
+
+    /// Selects a row, as a click does; opens it if it is selected already.
+    pub fn pick(&mut self, row: usize) {
+        let at = self.selected();
+        if at == Some(row) {
+            return self.open();
+        }
+        if let Some(at) = at {
+            let by = row as isize - at as isize;
+            self.move_by(by);
+        }
+    }
+
+    /// The number of the row that is selected.
+    pub fn selected(&self) -> Option<usize> {
+        match self.screen() {
+            Screen::Overview { selected } | Screen::Notes { selected } => Some(*selected),
+            Screen::Traces(view) => Some(view.selected),
+            Screen::Trace(view) => Some(view.selected),
+            Screen::Logs(view) => Some(view.selected),
+            Screen::Sheet(view) => view.opened.is_none().then_some(view.selected),
+            Screen::Findings(view) => Some(view.at()),
+            Screen::Compare(view) => Some(view.selected),
+            Screen::Faults(view) => Some(view.selected),
+            Screen::Playbooks(view) => view.walk.is_none().then_some(view.selected),
+        }
+    }
+
+    pub(super) fn move_by(&mut self, rows: isize) {
+        let lengths = screens::Lengths {
+            services: self
+                .overview
+                .as_ref()
+                .map_or(0, |overview| overview.services.len()),
+            kept: match self.screen() {
+                Screen::Notes { .. } => self.kept().len(),
+                _ => 0,
+            },
+        };
+        let report = self.report.clone();
+        if let Some(screen) = self.trail.last_mut() {
+            screen.move_by(rows, lengths, report.as_deref());
+        }
+    }
+
+    fn mark(&mut self) {
+        let id = match self.screen() {
+            Screen::Trace(view) => Some(view.id),
+            Screen::Traces(view) => view.selected_row().map(|row| row.id),
+            _ => None,
+        };
+        let Some(id) = id else { return };
+        if let Some(at) = self.marked.iter().position(|marked| *marked == id) {
+            self.marked.remove(at);
+            return self.say("no longer marked");
+        }
+        if self.marked.len() == 2 {
+            self.marked.remove(0);
+        }
+        self.marked.push(id);
+        self.say(match self.marked.len() {
+            1 => "marked; mark another, then = compares them",
+            _ => "marked; = compares the two",
+        });
+    }
+
+    fn compare(&mut self) {
+        let [a, b] = self.marked[..] else {
+            return self.say("mark two traces first, with m");
+        };
+        self.show(Screen::Compare(Box::new(CompareView::of(a, b))));
+        self.ask_screen();
+    }
 }
 
-/// What can be done to a prompt.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Typed {
-    Char(char),
-    Erase,
-    Cancel,
-    Done,
-}
+/// Steps of the trail that are remembered.
+const MOST_SCREENS: usize = 60;
 
-fn quoted_if_needed(name: &str) -> String {
+pub(super) fn quoted_if_needed(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
     if !name.is_empty() && name.bytes().all(plain) {
         name.to_owned()

@@ -9,7 +9,7 @@ use analyzers::saga::{Sagas, Story};
 use crate::render;
 
 /// What a sheet is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subject {
     Map,
     Registry,
@@ -32,6 +32,13 @@ pub struct SheetView {
     pub selected: usize,
     /// How far the opened row is scrolled; `None` while the list is seen.
     pub opened: Option<usize>,
+    /// The row to open once it is there: an instance, a saga, an order.
+    pub target: Option<String>,
+    /// The map drawn as a graph rather than as a table.
+    pub drawn: bool,
+    /// The path of the trace opened last, lit up on the map.
+    pub lit: bool,
+    pub asked: u64,
 }
 
 /// Sagas a list holds.
@@ -55,6 +62,101 @@ impl SheetView {
             content: None,
             selected: 0,
             opened: None,
+            target: None,
+            drawn: true,
+            lit: true,
+            asked: 0,
+        }
+    }
+
+    /// A sheet with a row of it opened.
+    pub fn at(subject: Subject, target: &str) -> SheetView {
+        SheetView {
+            target: Some(target.to_owned()),
+            ..SheetView::of(subject)
+        }
+    }
+
+    /// Takes in what was read; false if a row was wanted and is not there.
+    pub fn take(&mut self, content: Content) -> bool {
+        self.content = Some(content);
+        self.move_by(0);
+        let Some(target) = self.target.take() else {
+            return true;
+        };
+        let found = (0..self.rows()).find(|row| self.is_about(*row, &target));
+        if let Some(row) = found {
+            self.selected = row;
+            self.opened = Some(0);
+        }
+        found.is_some()
+    }
+
+    fn is_about(&self, row: usize, target: &str) -> bool {
+        match &self.content {
+            Some(Content::Map(map)) => self.node(map, row).is_some_and(|node| node.name == target),
+            Some(Content::Registry(roster)) => roster
+                .instances
+                .get(row)
+                .is_some_and(|instance| instance.id == target || instance.address == target),
+            Some(Content::Sagas(sagas)) => listed(sagas)
+                .get(row)
+                .is_some_and(|story| story.id == target || story.order_id == target),
+            None => false,
+        }
+    }
+
+    /// The service of a row: in the order it is drawn in, or the most failing first.
+    pub fn node<'a>(&self, map: &'a ServiceMap, row: usize) -> Option<&'a analyzers::map::Node> {
+        let nodes = if self.drawn {
+            render::graph::order(map)
+        } else {
+            render::map::in_order(map)
+        };
+        nodes.into_iter().nth(row)
+    }
+
+    /// The id of a row: what is copied.
+    pub fn id(&self, row: usize) -> Option<String> {
+        match self.content.as_ref()? {
+            Content::Map(map) => self.node(map, row).map(|node| node.name.clone()),
+            Content::Registry(roster) => {
+                let instance = roster.instances.get(row)?;
+                let id = if instance.id.is_empty() {
+                    &instance.service
+                } else {
+                    &instance.id
+                };
+                Some(id.clone())
+            }
+            Content::Sagas(sagas) => listed(sagas).get(row).map(|story| story.id.clone()),
+        }
+    }
+
+    /// The text of a row, to search in.
+    pub fn text(&self, row: usize) -> String {
+        match &self.content {
+            Some(Content::Registry(roster)) => roster
+                .instances
+                .get(row)
+                .map(|instance| {
+                    format!(
+                        "{} {} {} {}",
+                        instance.id,
+                        instance.service,
+                        instance.address,
+                        instance.state.name()
+                    )
+                })
+                .unwrap_or_default(),
+            Some(Content::Sagas(sagas)) => listed(sagas)
+                .get(row)
+                .map(|story| {
+                    let status = render::saga::status_name(story.status());
+                    format!("{} {} {} {status}", story.id, story.order_id, story.model)
+                })
+                .unwrap_or_default(),
+            _ => self.id(row).unwrap_or_default(),
         }
     }
 
@@ -62,6 +164,7 @@ impl SheetView {
     pub fn rows(&self) -> usize {
         match &self.content {
             None => 0,
+            Some(Content::Map(map)) if self.drawn => render::graph::order(map).len(),
             Some(Content::Map(map)) => map.services().count(),
             Some(Content::Registry(roster)) => roster.instances.len(),
             Some(Content::Sagas(sagas)) => sagas.stories.len().min(MOST_SAGAS),

@@ -132,6 +132,31 @@ impl LogReader {
         &self.path
     }
 
+    /// Reads on in a log that has become `len` bytes long; a frame that was cut short is tried again.
+    pub fn grow(&mut self, len: u64) -> Result<(), CaseError> {
+        self.len = len.max(self.offset);
+        if self
+            .torn
+            .take_if(|torn| torn.kind == TornKind::CutShort)
+            .is_some()
+        {
+            self.file
+                .seek(SeekFrom::Start(self.offset))
+                .map_err(CaseError::io("read", &self.path))?;
+        }
+        Ok(())
+    }
+
+    /// Reads on to where the file ends by now, for a log that nobody writes any more.
+    pub fn grow_to_end(&mut self) -> Result<(), CaseError> {
+        let file = &self.file.get_ref().file;
+        let len = file
+            .metadata()
+            .map_err(CaseError::io("look at", &self.path))?
+            .len();
+        self.grow(len)
+    }
+
     /// Behind the last frame that was read whole.
     pub fn offset(&self) -> u64 {
         self.offset

@@ -4,7 +4,9 @@
 //! writer seals a log or drops a segment under a reader's hands, the reader looks at the new manifest. What is damaged
 //! is noted and passed over, so that the rest stays readable.
 
+mod follow;
 mod live;
+mod progress;
 mod signals;
 mod spans;
 mod verify;
@@ -23,6 +25,8 @@ use crate::segment::read::TableReader;
 use crate::signal::Signal;
 use crate::time::{Nanos, Window};
 
+pub use follow::Follower;
+pub use progress::Progress;
 pub use verify::{Damage, Verification};
 
 /// A case as a reader sees it.
@@ -32,6 +36,8 @@ pub struct Case {
     manifest: Manifest,
     live: Vec<LiveLog>,
     damage: Mutex<Vec<String>>,
+    /// Who wants to know how far a reading is, and may end it.
+    progress: Option<Arc<Progress>>,
 }
 
 /// What a case holds, in numbers.
@@ -73,6 +79,7 @@ impl Case {
             manifest,
             live,
             damage: Mutex::default(),
+            progress: None,
         };
         if let Some(fault) = fault {
             case.note(fault);
@@ -90,7 +97,27 @@ impl Case {
             },
             live: Vec::new(),
             damage: Mutex::default(),
+            progress: None,
         }
+    }
+
+    /// Lets somebody watch readings of this case, and end them.
+    pub fn report_to(&mut self, progress: Arc<Progress>) {
+        self.progress = Some(progress);
+    }
+
+    /// Counts rows that were read; fails if no more are wanted.
+    pub(crate) fn pass(&self, rows: u64) -> Result<(), CaseError> {
+        match &self.progress {
+            Some(progress) if !progress.pass(rows) => Err(CaseError::Stopped),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_progress(&self) -> Result<(), CaseError> {
+        self.progress
+            .as_ref()
+            .map_or(Ok(()), |progress| progress.check())
     }
 
     /// Picks up what a writer has added since. True if there was anything.
@@ -198,6 +225,7 @@ impl Case {
             manifest: self.manifest.clone(),
             live: self.live.clone(),
             damage: Mutex::default(),
+            progress: None,
         }
     }
 

@@ -22,10 +22,14 @@ impl Case {
         window: Window,
         each: &mut dyn FnMut(LogRecord) -> ControlFlow<()>,
     ) -> Result<(), CaseError> {
+        let each = &mut |row| match self.pass(1) {
+            Ok(()) => each(row),
+            Err(_) => ControlFlow::Break(()),
+        };
         for (table, _) in self.tables(Content::Logs, window) {
             let read = LogRows::open(&table).and_then(|mut rows| rows.read(window, &mut *each));
             if self.tolerate(read).is_some_and(|flow| flow.is_break()) {
-                return Ok(());
+                return self.check_progress();
             }
         }
         let _ = self.each_live(|head, payload| {
@@ -47,7 +51,7 @@ impl Case {
             debug_assert!(walked.is_ok());
             flow
         })?;
-        Ok(())
+        self.check_progress()
     }
 
     /// Streams metric points of the window, type by type within each segment, then what is still in logs.
@@ -56,6 +60,10 @@ impl Case {
         window: Window,
         each: &mut dyn FnMut(MetricPoint) -> ControlFlow<()>,
     ) -> Result<(), CaseError> {
+        let each = &mut |row| match self.pass(1) {
+            Ok(()) => each(row),
+            Err(_) => ControlFlow::Break(()),
+        };
         const TYPES: [Content; 5] = [
             Content::MetricsGauge,
             Content::MetricsSum,
@@ -67,7 +75,7 @@ impl Case {
             for (table, _) in self.tables(content, window) {
                 let read = metric_points(&table, content, window, &mut *each);
                 if self.tolerate(read).is_some_and(|flow| flow.is_break()) {
-                    return Ok(());
+                    return self.check_progress();
                 }
             }
         }
@@ -88,7 +96,7 @@ impl Case {
             debug_assert!(walked.is_ok());
             flow
         })?;
-        Ok(())
+        self.check_progress()
     }
 
     pub fn registry_snapshots(&self, window: Window) -> Result<Vec<RegistrySnapshot>, CaseError> {

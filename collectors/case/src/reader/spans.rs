@@ -24,6 +24,10 @@ impl Case {
         window: Window,
         each: &mut dyn FnMut(Span) -> ControlFlow<()>,
     ) -> Result<(), CaseError> {
+        let each = &mut |span| match self.pass(1) {
+            Ok(()) => each(span),
+            Err(_) => ControlFlow::Break(()),
+        };
         for (table, _) in self.tables(Content::Traces, window) {
             let read = SpanRows::open(&table).and_then(|mut rows| {
                 rows.read(
@@ -33,7 +37,7 @@ impl Case {
                 )
             });
             if self.tolerate(read).is_some_and(|flow| flow.is_break()) {
-                return Ok(());
+                return self.check_progress();
             }
         }
         self.live_spans(
@@ -45,7 +49,8 @@ impl Case {
                     ControlFlow::Continue(())
                 }
             },
-        )
+        )?;
+        self.check_progress()
     }
 
     /// All spans of one trace, by start time. Empty if the case has none of them.
@@ -129,6 +134,7 @@ impl Case {
         let mut table = SpanTable::default();
         for (reader, _) in self.tables(Content::Traces, window) {
             self.tolerate(add_skeleton(&reader, window, &mut table));
+            self.pass(reader.rows() as u64)?;
         }
         let _ = self.each_live(|head, payload| {
             if head.signal == Signal::Traces {
@@ -168,7 +174,7 @@ impl Case {
     }
 }
 
-fn add_live(payload: &[u8], window: Window, table: &mut SpanTable) {
+pub(super) fn add_live(payload: &[u8], window: Window, table: &mut SpanTable) {
     let mut service = (usize::MAX, 0u32);
     let walked = spans::walk(
         payload,
