@@ -14,6 +14,7 @@ use crate::discovery::{self, register};
 use crate::error::ShopError;
 use crate::faults;
 use crate::ids;
+use crate::release::Release;
 use crate::runtime::{Rt, Runtime};
 use crate::server::{admin, grpc, http};
 use crate::services;
@@ -137,6 +138,9 @@ async fn run(options: ServeOptions) -> Result<(), ShopError> {
         tasks.push(tokio::spawn(work));
     }
     tasks.push(tokio::spawn(discovery::keep_fresh(Arc::clone(&rt))));
+    tasks.push(tokio::spawn(discovery::routing::keep_routes(Arc::clone(
+        &rt,
+    ))));
     tasks.push(tokio::spawn(crate::flags::keep_fresh(Arc::clone(&rt))));
     tasks.push(tokio::spawn(admin::carry_out_faults(Arc::clone(&rt))));
     let watch_parent = options.watch_parent;
@@ -171,12 +175,13 @@ fn runtime_of(
 ) -> Result<Rt, ShopError> {
     let clock = Arc::new(Clock::new(config.time_scale));
     let label = format!("{}-{}", spec.name, options.instance);
+    let release = Release::load(&config.run_dir, &label)?;
     let identity = Identity {
         service: spec.name.to_owned(),
         namespace: spec.namespace.to_owned(),
         criticality: spec.criticality.to_owned(),
-        version: "1.0.0".to_owned(),
-        track: "stable".to_owned(),
+        version: release.version.clone(),
+        track: release.track.clone(),
         instance_id: ports.id.clone(),
         label: label.clone(),
         host,
@@ -190,7 +195,7 @@ fn runtime_of(
         Some(&config.log_path(&label)),
     )?;
     Ok(Runtime::new(
-        config, spec, ports, clock, telemetry, registries,
+        config, release, spec, ports, clock, telemetry, registries,
     ))
 }
 
@@ -228,6 +233,10 @@ async fn become_ready(rt: &Rt, options: &ServeOptions) -> Result<End, ShopError>
         while !discovery::is_resolvable(rt, upstream).await {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+    }
+    // What the release reads has to be there before anybody is sent here.
+    while crate::services::migrations::check(rt).await.is_err() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     rt.set_ready(true);
     let registered = async {

@@ -15,6 +15,7 @@ use crate::discovery::{Discovery, Nodes};
 use crate::error::ApiError;
 use crate::faults::Faults;
 use crate::flags::Flags;
+use crate::release::Release;
 use crate::resilience::Resilience;
 use crate::rng::Rng;
 use crate::store::Store;
@@ -31,6 +32,7 @@ const REMEMBERED_TRACES: usize = 4_096;
 
 pub struct Runtime {
     pub config: ShopConfig,
+    pub release: Release,
     pub spec: &'static ServiceSpec,
     pub ports: InstancePorts,
     pub clock: Arc<Clock>,
@@ -46,6 +48,8 @@ pub struct Runtime {
     store: OnceLock<Store>,
     routes: OnceLock<Vec<(String, &'static str)>>,
     ready: AtomicBool,
+    /// Registered as starting until the supervisor lets it take calls.
+    held: watch::Sender<bool>,
     draining: watch::Sender<bool>,
     in_flight: AtomicI64,
     turns: Arc<Semaphore>,
@@ -63,6 +67,7 @@ impl Runtime {
     #[must_use]
     pub fn new(
         config: ShopConfig,
+        release: Release,
         spec: &'static ServiceSpec,
         ports: InstancePorts,
         clock: Arc<Clock>,
@@ -84,11 +89,13 @@ impl Runtime {
             store: OnceLock::new(),
             routes: OnceLock::new(),
             ready: AtomicBool::new(false),
+            held: watch::Sender::new(release.held),
             draining: watch::Sender::new(false),
             in_flight: AtomicI64::new(0),
             idle: Notify::new(),
             ordinals: Mutex::new(Ordinals::default()),
             config,
+            release,
             spec,
             ports,
             clock,
@@ -104,6 +111,23 @@ impl Runtime {
             }
         });
         rt
+    }
+
+    /// Whether it is still to be registered as starting.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        *self.held.borrow()
+    }
+
+    /// Lets it take calls.
+    pub fn admit(&self) {
+        self.held.send_replace(false);
+    }
+
+    /// Hears when it may take calls.
+    #[must_use]
+    pub fn admission(&self) -> watch::Receiver<bool> {
+        self.held.subscribe()
     }
 
     /// Gives the service its store; a second one is ignored.

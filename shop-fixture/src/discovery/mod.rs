@@ -4,6 +4,7 @@
 mod lookup;
 pub mod nodes;
 pub mod register;
+pub mod routing;
 pub mod token;
 
 pub use nodes::Nodes;
@@ -19,7 +20,9 @@ use serde_json::{Value, json};
 use tonic::Code;
 
 use crate::catalog::ServiceSpec;
+use crate::context::current;
 use crate::error::ApiError;
+use crate::propagation::baggage;
 use crate::runtime::Rt;
 use crate::telemetry::{Attributes, Kind};
 
@@ -97,6 +100,7 @@ struct Entry {
 
 pub struct Discovery {
     pub nodes: Nodes,
+    pub routing: routing::Routing,
     cache: Mutex<HashMap<String, Entry>>,
     skipped: Mutex<HashMap<String, Instant>>,
 }
@@ -106,6 +110,7 @@ impl Discovery {
     pub fn new(nodes: Nodes) -> Self {
         Self {
             nodes,
+            routing: routing::Routing::default(),
             cache: Mutex::new(HashMap::new()),
             skipped: Mutex::new(HashMap::new()),
         }
@@ -130,11 +135,13 @@ impl Discovery {
     }
 
     fn choose(&self, name: &str, first: bool) -> Option<Instance> {
+        let bucket = bucket();
         let skipped = self.skipped.lock().unwrap_or_else(PoisonError::into_inner);
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = cache.get_mut(name)?;
         entry.used = true;
-        let usable: Vec<Instance> = entry.listed.iter().filter_map(Instance::of).collect();
+        let subset = self.routing.subset(name, &entry.listed, bucket);
+        let usable: Vec<Instance> = subset.into_iter().filter_map(Instance::of).collect();
         let now = Instant::now();
         let fresh: Vec<&Instance> = usable
             .iter()
@@ -149,10 +156,20 @@ impl Discovery {
             return candidates.first().map(|instance| (*instance).clone());
         }
         if candidates.is_empty() {
+            // That nobody was there a moment ago is not worth remembering, whatever else is listed.
+            cache.remove(name);
             return None;
         }
         entry.next = entry.next.wrapping_add(1);
         Some(candidates[entry.next % candidates.len()].clone())
+    }
+
+    /// Has a name looked up anew by the next call.
+    fn forget(&self, name: &str) {
+        self.cache
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
     }
 
     fn age(&self, name: &str) -> Option<Duration> {
@@ -220,6 +237,12 @@ impl Discovery {
             );
         }
     }
+}
+
+/// The bucket that the running request was put into at the gateway.
+fn bucket() -> Option<u8> {
+    let carried = current().shared.baggage.get(baggage::CANARY_BUCKET)?;
+    carried.parse().ok()
 }
 
 /// The instance that the next call to a service goes to. An empty answer is asked for again a few times.

@@ -23,6 +23,7 @@ const BACKOFF_CAP: Duration = Duration::from_secs(30);
 pub async fn keep_registered(rt: Rt) {
     let mut stopping = rt.stopping();
     let mut changes = rt.faults.changes();
+    let mut admission = rt.admission();
     let lost = Arc::new(Notify::new());
     let mut registered = tokio::select! {
         registered = register(&rt) => registered,
@@ -48,6 +49,8 @@ pub async fn keep_registered(rt: Rt) {
                     registered = register(&rt).await;
                 }
             }
+            // The next heartbeat may be long in coming.
+            Ok(()) = admission.changed() => registered = register(&rt).await,
             _ = stopping.changed() => return,
         }
     }
@@ -141,6 +144,9 @@ fn record(rt: &Rt) -> Value {
     let mut record = json!({
         "id": own_id(rt), "name": name, "address": address(rt), "health_path": health_path, "metadata": metadata,
     });
+    if rt.is_held() {
+        record["status"] = "starting".into();
+    }
     if let (Some(params), Some(fields)) = (rt.faults.find("bad_record"), record.as_object_mut()) {
         fields.remove(params["field"].as_str().unwrap_or("address"));
     }
@@ -238,6 +244,8 @@ async fn heartbeat(rt: &Rt) -> bool {
 fn status(rt: &Rt) -> &'static str {
     if rt.is_draining() {
         "draining"
+    } else if rt.is_held() {
+        "starting"
     } else if crate::server::admin::flaps(rt) {
         "unhealthy"
     } else {

@@ -6,6 +6,7 @@
 //! here and a line in `TABLES`.
 
 mod analysis;
+mod deployment;
 pub mod effects;
 mod health;
 mod kind;
@@ -29,6 +30,7 @@ const TABLES: &[&[KindInfo]] = &[
     process::KINDS,
     registration::KINDS,
     resolution::KINDS,
+    deployment::KINDS,
     health::KINDS,
     tracing::KINDS,
     logs::KINDS,

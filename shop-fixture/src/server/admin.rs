@@ -21,6 +21,7 @@ pub fn router(rt: &Rt) -> Router {
     let (metrics, add, list, end, end_all) = (with(rt), with(rt), with(rt), with(rt), with(rt));
     let (cache, breakers, rows, sagas) = (with(rt), with(rt), with(rt), with(rt));
     let (roots, red, routes) = (with(rt), with(rt), with(rt));
+    let (migrate, go) = (with(rt), with(rt));
     health(rt)
         .route(Method::GET, "/metrics", Class::Silent, move |_| {
             let rt = Arc::clone(&metrics);
@@ -102,6 +103,26 @@ pub fn router(rt: &Rt) -> Router {
                 }
             },
         )
+        .route(
+            Method::POST,
+            "/admin/migrations",
+            Class::Silent,
+            move |request| {
+                let rt = Arc::clone(&migrate);
+                async move {
+                    let asked: Migrate = parse(&request.body)?;
+                    let done = crate::services::migrations::run(&rt, asked.phase).await?;
+                    Ok(HttpReply::json(200, done))
+                }
+            },
+        )
+        .route(Method::POST, "/admin/go", Class::Silent, move |_| {
+            let rt = Arc::clone(&go);
+            async move {
+                rt.admit();
+                Ok(HttpReply::json(200, json!({ "held": false })))
+            }
+        })
         .route(Method::GET, "/debug/traces", Class::Silent, move |_| {
             let rt = Arc::clone(&roots);
             async move {
@@ -128,6 +149,13 @@ pub fn router(rt: &Rt) -> Router {
                 }
             },
         )
+}
+
+/// A step of the schema's migration that is asked for.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Migrate {
+    phase: crate::services::migrations::MigrationPhase,
 }
 
 /// The health routes, which the business port serves as well.
@@ -179,6 +207,13 @@ async fn check(rt: &Rt, ready: bool) -> HttpReply {
                     .map_err(|error| error.message)
             };
             checks.push(timed(&format!("upstream {upstream}"), resolvable).await);
+        }
+        if rt.release.schema_level > 1 {
+            let far_enough = async {
+                let checked = crate::services::migrations::check(rt).await;
+                checked.map_err(|error| error.message)
+            };
+            checks.push(timed("migrations", far_enough).await);
         }
         unhealth::add_checks(rt, &mut checks).await;
     }

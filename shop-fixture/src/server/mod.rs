@@ -78,6 +78,8 @@ pub fn begin(rt: &Rt, headers: &HeaderMap, name: String, edit: impl FnOnce(&mut 
     // The gateway refused malformed strings; one that arrives here anyway came around it and has no effect.
     let effects = behaviour
         .and_then(|text| Behaviour::parse(&text).ok())
+        // What a release does by itself counts least.
+        .or_else(|| Behaviour::parse(&rt.release.behavior).ok())
         .map(|behaviour| behaviour.for_service(rt.spec.name))
         .unwrap_or_default();
     let rng = rt.request_rng(&span.context().trace_id);

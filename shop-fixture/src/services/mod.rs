@@ -10,6 +10,7 @@ pub mod fraud_detection;
 pub mod inventory;
 pub mod keyed;
 pub mod message_bus;
+pub mod migrations;
 pub mod notification;
 pub mod order_management;
 pub mod payment;

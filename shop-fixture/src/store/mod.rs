@@ -452,6 +452,11 @@ impl Tx<'_> {
         })
     }
 
+    /// Runs statements that take no values, one after the other.
+    pub fn execute_all(&self, summary: &'static str, sql: &str) -> Result<(), StoreError> {
+        self.timed(summary, || self.connection.execute_batch(sql))
+    }
+
     /// The first row, if there is one.
     pub fn one<T>(
         &self,

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use http::Method;
 use serde_json::json;
 
+use super::deploy::migration::{self, MigrateRequest};
+use super::deploy::{self, DeployRequest, Wish};
 use super::{Supervisor, debug, faults};
 use crate::config::InstancePorts;
 use crate::error::ApiError;
@@ -36,6 +38,12 @@ pub(super) fn router(supervisor: &Arc<Supervisor>) -> Router {
     route!(GET "/admin/faults" list_faults);
     route!(DELETE "/admin/faults" stop_faults);
     route!(DELETE "/admin/faults/{id}" stop_fault);
+    route!(POST "/admin/deployments" start_deployment);
+    route!(GET "/admin/deployments" list_deployments);
+    route!(GET "/admin/deployments/{id}" show_deployment);
+    route!(POST "/admin/deployments/{id}/rollback" roll_back);
+    route!(POST "/admin/deployments/{id}/finish" finish);
+    route!(POST "/admin/migrations" migrate);
     route!(GET "/debug/registry/services" debug::registry_services);
     route!(GET "/debug/registry/health" debug::registry_health);
     route!(GET "/debug/sagas/{which}" debug::sagas);
@@ -104,6 +112,36 @@ async fn stop_fault(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer
         200,
         faults::stop(&supervisor, Some(request.param("id"))).await?,
     ))
+}
+
+async fn start_deployment(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let asked: DeployRequest = parse(&request.body)?;
+    Ok(HttpReply::json(201, deploy::start(&supervisor, asked)?))
+}
+
+async fn list_deployments(supervisor: Arc<Supervisor>, _request: HttpRequest) -> Answer {
+    Ok(HttpReply::json(200, deploy::list(&supervisor)))
+}
+
+async fn show_deployment(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let shown = deploy::show(&supervisor, request.param("id"))?;
+    Ok(HttpReply::json(200, shown))
+}
+
+async fn roll_back(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let told = deploy::wish(&supervisor, request.param("id"), Wish::RollBack)?;
+    Ok(HttpReply::json(202, told))
+}
+
+async fn finish(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let told = deploy::wish(&supervisor, request.param("id"), Wish::Finish)?;
+    Ok(HttpReply::json(202, told))
+}
+
+async fn migrate(supervisor: Arc<Supervisor>, request: HttpRequest) -> Answer {
+    let asked: MigrateRequest = parse(&request.body)?;
+    let done = migration::run(&supervisor, &asked, false).await?;
+    Ok(HttpReply::json(200, done))
 }
 
 /// The same list, for whoever debugs; nobody may look there in blind mode.

@@ -8,6 +8,8 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::Supervisor;
+use super::deploy::migration::{self, MigrateRequest};
+use super::deploy::{self, DeployRequest};
 use super::process::Managed;
 use crate::catalog::{REGISTRY, ServiceSpec};
 use crate::clock::{Clock, rfc3339};
@@ -15,6 +17,7 @@ use crate::config::write_json;
 use crate::error::{ApiError, ShopError};
 use crate::faults::{DEFAULT_TTL, FaultRequest, KindInfo, Reach, start_file};
 use crate::ids::ulid;
+use crate::services::migrations::MigrationPhase;
 use crate::truth;
 
 #[derive(Debug, Clone)]
@@ -158,8 +161,14 @@ async fn run(supervisor: Arc<Supervisor>, record: Record, after: Duration) {
 async fn switch_on(supervisor: &Arc<Supervisor>, record: &Record) -> Result<(), ApiError> {
     let targets: Vec<Arc<Managed>> = supervisor.of(record);
     let pids: Vec<Option<u32>> = targets.iter().map(|managed| managed.pid()).collect();
+    match record.kind.name {
+        "bad_release" => deploy::start(supervisor, bad_release(&record.request)?).map(drop)?,
+        "early_contract" => migrate_to_the_end(supervisor, &record.request).await?,
+        _ => {}
+    }
     for managed in &targets {
         match record.kind.name {
+            "bad_release" | "early_contract" => {}
             "kill9" => managed.kill(),
             "down" => {
                 managed.hold();
@@ -182,6 +191,29 @@ async fn switch_on(supervisor: &Arc<Supervisor>, record: &Record) -> Result<(), 
             "ttl_s": ttl.as_secs_f64(), "from_start": record.starts_with_process(),
         }),
     );
+    Ok(())
+}
+
+/// The deployment that brings a bad release out.
+fn bad_release(request: &FaultRequest) -> Result<DeployRequest, ApiError> {
+    let mut manifest = request.params.clone();
+    manifest["service"] = json!(request.target.service);
+    serde_json::from_value(manifest).map_err(|error| ApiError::invalid(error.to_string()))
+}
+
+/// Takes every step of the migration, whoever still runs.
+async fn migrate_to_the_end(
+    supervisor: &Arc<Supervisor>,
+    request: &FaultRequest,
+) -> Result<(), ApiError> {
+    use MigrationPhase::{Backfill, Contract, Expand};
+    for phase in [Expand, Backfill, Contract] {
+        let step = MigrateRequest {
+            service: request.target.service.clone(),
+            phase,
+        };
+        migration::run(supervisor, &step, true).await?;
+    }
     Ok(())
 }
 
@@ -301,6 +333,14 @@ async fn pass_on(
 
 /// Lets processes that a fault keeps down run again.
 fn release(supervisor: &Supervisor, record: &Record) {
+    if record.kind.name == "bad_release" {
+        let version = record.request.params["version"].as_str();
+        deploy::undo(
+            supervisor,
+            &record.request.target.service,
+            version.unwrap_or_default(),
+        );
+    }
     if matches!(record.kind.name, "down" | "stop") && record.from <= Instant::now() {
         for managed in supervisor.of(record) {
             managed.release();

@@ -4,6 +4,7 @@
 mod api;
 mod check;
 mod debug;
+pub mod deploy;
 mod faults;
 mod process;
 
@@ -58,6 +59,7 @@ pub(crate) struct Supervisor {
     stopping: watch::Sender<bool>,
     asked_to_stop: watch::Sender<bool>,
     faults: Mutex<Vec<faults::Record>>,
+    deployments: Mutex<Vec<Arc<deploy::Deployment>>>,
     /// Held while a file that says what runs is composed and written, so that an older view never replaces a newer.
     describing: Mutex<()>,
 }
@@ -96,6 +98,7 @@ pub async fn up(options: UpOptions) -> Result<Shop, ShopError> {
         stopping: watch::Sender::new(false),
         asked_to_stop: watch::Sender::new(false),
         faults: Mutex::new(Vec::new()),
+        deployments: Mutex::new(Vec::new()),
         describing: Mutex::new(()),
     });
     inner.config.save()?;
@@ -128,7 +131,7 @@ async fn prepare(run_dir: &Path, keep_data: bool) -> Result<(), ShopError> {
     }
     if !keep_data {
         // Only what a run writes is removed, never the folder itself: it may not be ours alone.
-        for folder in ["db", "logs", "otlp"] {
+        for folder in ["db", "logs", "otlp", "releases"] {
             remove(&run_dir.join(folder), |path| std::fs::remove_dir_all(path))?;
         }
         for file in ["truth.jsonl", "ports.json", "processes.json", "config.json"] {

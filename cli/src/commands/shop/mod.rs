@@ -1,5 +1,6 @@
 //! `casefile shop …`: the bundled shop's command line. Here is only what maps arguments to the shop's library.
 
+mod deploy;
 mod fault;
 mod flags;
 mod load;
@@ -28,6 +29,9 @@ pub enum ShopCommand {
     /// Break something, mend it, or list what can be broken.
     #[command(subcommand)]
     Fault(fault::FaultCommand),
+    /// Bring another release of a service out, and migrate schemas.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
     /// List the feature flags, show one, or set one.
     Flags(flags::FlagsArgs),
     /// Run one instance; the supervisor calls this.
@@ -64,6 +68,7 @@ pub fn run(command: ShopCommand, console: &mut Console) -> Result<u8, CliError> 
         }
         ShopCommand::Load(args) => load::run(&args, console),
         ShopCommand::Fault(command) => fault::run(&command, console),
+        ShopCommand::Deploy(command) => deploy::run(&command, console),
         ShopCommand::Flags(args) => flags::run(&args, console),
         ShopCommand::Serve(args) => serve::run(&args),
     }

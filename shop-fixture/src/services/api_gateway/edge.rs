@@ -176,6 +176,25 @@ impl GatewayEdge {
     }
 }
 
+/// The bucket that decides which version serves the request on its whole way: the user's, else the session's, else the
+/// trace's. Who insists on the canary is in the first one, which belongs to it as soon as anybody does.
+fn bucket(rt: &Rt, request: &HttpRequest) -> u8 {
+    if request.header("x-canary") == Some("true") {
+        return 0;
+    }
+    let known = ["x-user-id", "x-session-id"]
+        .iter()
+        .find_map(|name| request.header(name));
+    let trace = request
+        .header("traceparent")
+        .and_then(|text| text.split('-').nth(1));
+    match known.or(trace) {
+        Some(key) => rt.discovery.routing.bucket(key),
+        // A trace that begins here has an id that nobody has seen: any bucket is as good.
+        None => (crate::ids::random_u64() % 100) as u8,
+    }
+}
+
 fn month_text(now: u64) -> String {
     let (year, month) = year_month(now);
     format!("{year:04}-{month:02}")
@@ -190,6 +209,9 @@ impl Edge for GatewayEdge {
         }
         if is_enveloped(&request.path) {
             carried.set(baggage::REPORT, "1");
+        }
+        if carried.get(baggage::CANARY_BUCKET).is_none() {
+            carried.set(baggage::CANARY_BUCKET, &bucket(rt, request).to_string());
         }
         let text = request
             .query("behavior")

@@ -1,6 +1,7 @@
 //! Owns payment: charging, authorising and giving back, with the simulated processor behind it. The rows are `rows`'.
 
 mod rows;
+mod schema;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,9 +27,12 @@ use crate::resilience::{retry, timeouts};
 use crate::runtime::Rt;
 use crate::store::{Store, StoreError};
 use crate::telemetry::Attributes;
-use rows::COLUMNS;
+use schema::statements;
+
+pub(super) use schema::MIGRATION;
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
+    schema::set_level(rt.release.schema_level);
     let path = rt.config.db_path(rt.spec.name);
     let migrations = [
         rows::SCHEMA,
@@ -263,13 +267,9 @@ impl Payments {
             .rt
             .store()?
             .read::<_, StoreError, _>(move |tx| {
-                tx.one(
-                    "SELECT payments",
-                    "SELECT method, amount_cents - refund_cents FROM payments
-                     WHERE order_id = ?1 AND status = 'COMPLETED'",
-                    [order_id],
-                    |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?)),
-                )
+                tx.one("SELECT payments", &statements().left, [order_id], |row| {
+                    Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?))
+                })
             })
             .await?;
         let Some((method, left)) = taken else {
@@ -530,7 +530,8 @@ impl PaymentsService for Payments {
         request: Request<proto::PaymentRef>,
     ) -> Result<Response<proto::Payment>, Status> {
         let ask = request.into_inner();
-        let sql = format!("SELECT {COLUMNS} FROM payments WHERE payment_id = ?1 OR order_id = ?2");
+        let columns = &statements().columns;
+        let sql = format!("SELECT {columns} FROM payments WHERE payment_id = ?1 OR order_id = ?2");
         let found = async {
             self.rt
                 .store()?

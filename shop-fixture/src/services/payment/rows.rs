@@ -5,6 +5,7 @@ use rusqlite::Row;
 use tonic::Code;
 
 use super::Purpose;
+use super::schema::statements;
 use crate::error::ApiError;
 use crate::idempotency::Ticket;
 use crate::ids::ulid;
@@ -16,7 +17,7 @@ CREATE TABLE payments (
     payment_id TEXT PRIMARY KEY,
     order_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
-    amount_cents INTEGER NOT NULL CHECK (amount_cents > 0),
+    amount_cents INTEGER NOT NULL DEFAULT 1 CHECK (amount_cents > 0),
     currency TEXT NOT NULL,
     method TEXT NOT NULL,
     status TEXT NOT NULL,
@@ -36,9 +37,6 @@ CREATE VIEW ledger_payments AS
            external_transaction_id, trace_id, failure_reason, created_at, updated_at, updated_at AS changed_at
     FROM payments;
 ";
-
-pub(super) const COLUMNS: &str = "payment_id, order_id, user_id, amount_cents, currency, method, status, \
-     external_transaction_id, processed_at, failure_reason, refund_cents, attempts";
 
 /// One row per idempotency key: a repeated attempt counts up instead of adding a second payment.
 pub(super) fn record_attempt(
@@ -65,9 +63,7 @@ pub(super) fn record_attempt(
     let payment_id = ulid("pay_");
     tx.execute(
         "INSERT payments",
-        "INSERT INTO payments (payment_id, order_id, user_id, amount_cents, currency, method, status, idempotency_key,
-             trace_id, created_at, updated_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'PENDING', ?7, ?8, ?9, ?9)",
+        &statements().insert,
         rusqlite::params![
             payment_id,
             request.order_id,
@@ -131,8 +127,9 @@ pub(super) fn refund(
     ticket: &Ticket,
     kept: i64,
 ) -> Result<Result<proto::Payment, ApiError>, StoreError> {
+    let columns = &statements().columns;
     let sql = format!(
-        "SELECT {COLUMNS} FROM payments WHERE order_id = ?1 AND (?2 = '' OR payment_id = ?2)
+        "SELECT {columns} FROM payments WHERE order_id = ?1 AND (?2 = '' OR payment_id = ?2)
          ORDER BY status = 'COMPLETED' DESC, created_at DESC LIMIT 1"
     );
     let found = tx.one(
@@ -221,7 +218,8 @@ pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<proto::Payment> {
 }
 
 pub(super) fn find(tx: &Tx<'_>, payment_id: &str) -> Result<proto::Payment, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM payments WHERE payment_id = ?1");
+    let columns = &statements().columns;
+    let sql = format!("SELECT {columns} FROM payments WHERE payment_id = ?1");
     tx.one("SELECT payments", &sql, [payment_id], read)?
         .ok_or_else(|| StoreError::Conflict(format!("payment {payment_id} is not there")))
 }
@@ -232,8 +230,9 @@ pub(super) fn named(
     payment_id: &str,
     order_id: &str,
 ) -> Result<Option<proto::Payment>, StoreError> {
+    let columns = &statements().columns;
     let sql = format!(
-        "SELECT {COLUMNS} FROM payments WHERE (?1 = '' OR payment_id = ?1) AND (?2 = '' OR order_id = ?2)
+        "SELECT {columns} FROM payments WHERE (?1 = '' OR payment_id = ?1) AND (?2 = '' OR order_id = ?2)
          ORDER BY created_at DESC LIMIT 1"
     );
     tx.one("SELECT payments", &sql, (payment_id, order_id), read)

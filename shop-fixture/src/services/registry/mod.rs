@@ -3,6 +3,7 @@
 mod access;
 mod probe;
 mod replicate;
+mod routes;
 pub mod table;
 
 use std::io::Write;
@@ -32,6 +33,7 @@ struct Registry {
     log: Mutex<std::fs::File>,
     seq: watch::Sender<u64>,
     others: Outlet,
+    splits: routes::Splits,
 }
 
 pub fn start(rt: &Rt) -> Result<Served, ShopError> {
@@ -61,6 +63,7 @@ pub fn start(rt: &Rt) -> Result<Served, ShopError> {
     let (others, inlet) = Outlet::new(rt);
     let registry = Arc::new(Registry {
         others,
+        splits: routes::Splits::open(rt),
         rt: Arc::clone(rt),
         table: Mutex::new(table),
         log: Mutex::new(log),
@@ -212,7 +215,7 @@ fn router(registry: &Arc<Registry>) -> Router {
         on(registry),
         on(registry),
     );
-    let k = on(registry);
+    let (k, l, m, n) = (on(registry), on(registry), on(registry), on(registry));
     Router::new()
         .route(Method::POST, "/register", Class::Traced, move |request| {
             let registry = Arc::clone(&a);
@@ -306,6 +309,33 @@ fn router(registry: &Arc<Registry>) -> Router {
             move |request| {
                 let registry = Arc::clone(&k);
                 async move { replicate::receive(&registry, &request) }
+            },
+        )
+        .route(
+            Method::GET,
+            "/registry/routes",
+            Class::Silent,
+            move |request| {
+                let registry = Arc::clone(&l);
+                async move { routes::all(&registry, &request).await }
+            },
+        )
+        .route(
+            Method::GET,
+            "/registry/routes/{service}",
+            Class::Silent,
+            move |request| {
+                let registry = Arc::clone(&m);
+                async move { Ok(routes::get(&registry, &request)) }
+            },
+        )
+        .route(
+            Method::PUT,
+            "/registry/routes/{service}",
+            Class::Traced,
+            move |request| {
+                let registry = Arc::clone(&n);
+                async move { routes::put(&registry, &request) }
             },
         )
         // Last, because it takes any single word that is not taken above.

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Registry;
+use super::routes::{self, Setting};
 use super::table::{Registration, State};
 use crate::config::PortsFile;
 use crate::context::in_span;
@@ -30,6 +31,7 @@ pub(super) enum Change {
     Register { record: Registration },
     Heartbeat { id: String, status: Option<String> },
     Deregister { id: String },
+    Route { service: String, setting: Setting },
 }
 
 /// Where changes are handed in; one without other nodes takes and forgets them.
@@ -181,6 +183,10 @@ pub(super) fn receive(registry: &Registry, request: &HttpRequest) -> Result<Http
             registry.change(|table, now| table.heartbeat(now, &id, claimed))
         }
         Change::Deregister { id } => registry.change(|table, now| table.deregister(now, &id)),
+        Change::Route { service, setting } => {
+            routes::apply(registry, &service, &setting);
+            true
+        }
     };
     if known {
         Ok(HttpReply::json(200, json!({})))

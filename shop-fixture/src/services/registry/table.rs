@@ -592,5 +592,6 @@ impl Instance {
     }
 }
 
+mod routing;
 #[cfg(test)]
 mod tests;
