@@ -194,6 +194,29 @@ async fn a_client_context_is_continued_and_answered() {
     let root = named(&spans, "GET /api/v1/products")[0];
     assert_eq!(hex(&root.span.parent_span_id), "b7ad6b7169203331");
     assert!(spans.iter().all(|seen| seen.span.trace_state == "vendor=1"));
+    let trace_id = "1af7651916cd43dd8448eb211c80319c";
+    let answer = shop
+        .client
+        .post(format!("{}/api/v1/checkout", shop.gateway()))
+        .header("traceparent", format!("00-{trace_id}-b7ad6b7169203331-01"))
+        .header("tracestate", "vendor=1")
+        .json(&json!({}))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(answer.status().as_u16(), 201);
+    // What comes out of an outbox, which has been on disk, carries it as well.
+    let sent = eventually("the events are sent", LIMIT, async || {
+        let sent: Vec<Seen> = collector
+            .spans()
+            .into_iter()
+            .filter(|seen| hex(&seen.span.trace_id) == trace_id)
+            .filter(|seen| seen.span.name.starts_with("send "))
+            .collect();
+        (sent.len() >= 5).then_some(sent)
+    })
+    .await;
+    assert!(sent.iter().all(|seen| seen.span.trace_state == "vendor=1"));
     shop.shop.stop().await;
 }
 

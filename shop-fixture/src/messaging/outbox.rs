@@ -22,6 +22,7 @@ CREATE TABLE outbox (
     saga_id TEXT,
     payload TEXT NOT NULL,
     traceparent TEXT,
+    tracestate TEXT,
     baggage TEXT NOT NULL,
     created_at TEXT NOT NULL,
     attempts INTEGER NOT NULL DEFAULT 0,
@@ -61,8 +62,8 @@ pub(super) fn insert(
     tx.execute(
         "INSERT outbox",
         "INSERT INTO outbox (event_id, aggregate_type, aggregate_id, event_type, order_id, saga_id, payload, traceparent,
-             baggage, created_at, attempts, next_attempt_at, claimed_by)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12)",
+             baggage, created_at, attempts, next_attempt_at, claimed_by, tracestate)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, 1, ?11, ?12, ?13)",
         rusqlite::params![
             event_id,
             event.aggregate_type,
@@ -76,6 +77,7 @@ pub(super) fn insert(
             created_at,
             rfc3339(now + claim.hold_nano),
             claim.owner,
+            cause.tracestate,
         ],
     )?;
     Ok((tx.last_id(), created_at))
@@ -111,6 +113,7 @@ fn read(row: &Row<'_>) -> rusqlite::Result<(Waiting, String, String)> {
             },
             cause: Cause {
                 traceparent: row.get(7)?,
+                tracestate: row.get(13)?,
                 baggage: row.get(8)?,
             },
             created_at: row.get(9)?,
@@ -138,7 +141,7 @@ pub(super) fn claim(tx: &Tx<'_>, claim: &Claim) -> Result<Vec<Waiting>, StoreErr
     let rows = tx.all(
         "SELECT outbox",
         "SELECT id, aggregate_type, aggregate_id, event_type, order_id, saga_id, payload, traceparent, baggage, created_at,
-             attempts, next_attempt_at, event_id
+             attempts, next_attempt_at, event_id, tracestate
          FROM outbox o WHERE published_at IS NULL AND next_attempt_at <= ?1
            AND NOT EXISTS (SELECT 1 FROM outbox e
                WHERE e.aggregate_id = o.aggregate_id AND e.published_at IS NULL AND e.id < o.id)

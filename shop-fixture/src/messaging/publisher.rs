@@ -18,7 +18,7 @@ use crate::config::Publish;
 use crate::context::{Context, Shared, current, in_span};
 use crate::error::ApiError;
 use crate::ids::ulid;
-use crate::propagation::{Baggage, TraceContext};
+use crate::propagation::{Baggage, TraceContext, TraceState};
 use crate::resilience::retry;
 use crate::runtime::Rt;
 use crate::store::{StoreError, Tx};
@@ -315,6 +315,8 @@ impl Publisher {
 #[derive(Debug, Clone, Default)]
 pub struct Cause {
     pub traceparent: Option<String>,
+    /// What others have put beside it; absent when there is nothing.
+    pub tracestate: Option<String>,
     pub baggage: String,
 }
 
@@ -322,7 +324,9 @@ impl Cause {
     /// The span that it names, if it is one.
     pub(super) fn trace(&self) -> Option<TraceContext> {
         let text = self.traceparent.as_deref()?;
-        TraceContext::parse(text).ok()
+        let mut context = TraceContext::parse(text).ok()?;
+        context.state = TraceState::from_headers(self.tracestate.iter().map(String::as_str));
+        Some(context)
     }
 
     /// The surroundings of the running code.
@@ -331,6 +335,11 @@ impl Cause {
         let context = current();
         Self {
             traceparent: context.trace.as_ref().map(TraceContext::to_traceparent),
+            tracestate: context
+                .trace
+                .as_ref()
+                .map(|trace| trace.state.to_header())
+                .filter(|state| !state.is_empty()),
             baggage: context.shared.baggage.to_header(),
         }
     }

@@ -93,6 +93,9 @@ pub struct Data {
     /// What the request carried, for the events of the saga.
     #[serde(default)]
     pub baggage: String,
+    /// What others had put beside the request's trace, for the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracestate: Option<String>,
     /// Result of each completed step, by step name.
     #[serde(default)]
     pub results: std::collections::BTreeMap<String, Value>,

@@ -89,6 +89,7 @@ pub(super) fn stage(
 ) -> Result<Vec<Staged>, StoreError> {
     let cause = Cause {
         traceparent: Some(saga.traceparent.clone()),
+        tracestate: saga.data.tracestate.clone(),
         baggage: saga.data.baggage.clone(),
     };
     let event = order_event(saga, event_type, data);

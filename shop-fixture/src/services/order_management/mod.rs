@@ -309,6 +309,7 @@ fn check(request: &proto::CreateOrderRequest) -> Result<Data, ApiError> {
         },
         payment_method_id: request.payment_method_id.clone(),
         address: orders::address_json(request.shipping_address.as_ref()),
+        tracestate: Cause::here().tracestate,
         baggage: context::current().shared.baggage.to_header(),
         ..Data::default()
     })
