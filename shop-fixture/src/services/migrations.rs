@@ -102,8 +102,9 @@ pub async fn run(rt: &Rt, phase: MigrationPhase) -> Result<Value, ApiError> {
     }
     if !step.batch.is_empty() {
         loop {
+            let before = rows;
             let changed = store
-                .write::<_, StoreError, _>(|tx| batch(tx, step, rows))
+                .write::<_, StoreError, _>(move |tx| batch(tx, step, before))
                 .await?;
             rows += changed;
             if changed == 0 {
@@ -112,7 +113,7 @@ pub async fn run(rt: &Rt, phase: MigrationPhase) -> Result<Value, ApiError> {
         }
     }
     store
-        .write::<_, StoreError, _>(|tx| {
+        .write::<_, StoreError, _>(move |tx| {
             if !step.sql.is_empty() {
                 tx.execute_all("ALTER TABLE", step.sql)?;
             }

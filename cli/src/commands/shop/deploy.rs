@@ -165,6 +165,10 @@ fn text<'a>(row: &'a Value, field: &str) -> &'a str {
     row[field].as_str().unwrap_or_default()
 }
 
+fn percent(row: &Value) -> u64 {
+    row["canary_percent"].as_u64().unwrap_or(0)
+}
+
 fn line(row: &Value) -> String {
     format!(
         "{}  {} {} ({})  {}, {}, {}% canary",
@@ -174,7 +178,7 @@ fn line(row: &Value) -> String {
         text(row, "strategy"),
         text(row, "state"),
         text(row, "phase"),
-        row["canary_percent"],
+        percent(row),
     )
 }
 
@@ -184,7 +188,7 @@ fn step(entry: &Value) -> String {
         text(entry, "at"),
         text(entry, "state"),
         text(entry, "phase"),
-        entry["canary_percent"],
+        percent(entry),
         text(entry, "why"),
     )
 }

@@ -14,6 +14,7 @@ use super::{Registry, access};
 use crate::config::{read_json, write_json};
 use crate::discovery::routing::{Route, Routes};
 use crate::error::ApiError;
+use crate::release::{BLUE, GREEN, STABLE};
 use crate::runtime::Rt;
 use crate::server::http::{HttpReply, HttpRequest};
 use crate::server::parse;
@@ -118,6 +119,11 @@ pub(super) fn put(registry: &Registry, request: &HttpRequest) -> Result<HttpRepl
         return Err(ApiError::not_found(
             "SERVICE_UNKNOWN",
             format!("no service is called '{service}'"),
+        ));
+    }
+    if ![STABLE, BLUE, GREEN].contains(&setting.active_track.as_str()) {
+        return Err(ApiError::invalid(
+            "active_track must be stable, blue or green",
         ));
     }
     if setting.canary_percent > 100 {

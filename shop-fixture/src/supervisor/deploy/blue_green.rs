@@ -62,7 +62,11 @@ pub(super) async fn run(
         old: others(supervisor, service, &new),
         new,
     };
-    switch.go_through().await
+    let gone = switch.go_through().await;
+    if gone.is_err() {
+        fleet::retire(supervisor, &switch.new).await;
+    }
+    gone
 }
 
 impl Switch<'_> {
@@ -72,10 +76,7 @@ impl Switch<'_> {
 
     async fn go_through(&self) -> Result<(), ApiError> {
         self.tell(State::Running, "validate", self.new_track);
-        if let Err(error) = self.validate().await {
-            fleet::retire(self.supervisor, &self.new).await;
-            return Err(error);
-        }
+        self.validate().await?;
         let mut wish = self.deployment.wish.subscribe();
         let config = &self.supervisor.config;
         // What is usual has to be seen before the switch: afterwards the old colour serves nobody.
@@ -88,7 +89,11 @@ impl Switch<'_> {
         let usual = self.counted(&self.old).await.since(&from);
         let usual_s = since.elapsed().as_secs_f64();
         fleet::admit(self.supervisor, &self.new).await?;
-        self.route(self.new_track, "switch", None).await?;
+        if let Err(error) = self.route(self.new_track, "switch", None).await {
+            // A registry that did not answer may have taken it all the same.
+            let _ = self.route(&self.old_track, "rollback", None).await;
+            return Err(error);
+        }
         self.tell(State::Standby, "watch", "all calls go to the new colour");
         let (until, begun) = (Instant::now() + config.scaled(WATCH), Instant::now());
         let from = self.counted(&self.new).await;

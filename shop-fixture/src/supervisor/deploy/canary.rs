@@ -64,7 +64,12 @@ pub(super) async fn run(
         old: others(supervisor, service, &new),
         new,
     };
-    canary.climb().await
+    let climbed = canary.climb().await;
+    if climbed.is_err() {
+        // Without a canary its calls go where all others go.
+        fleet::retire(supervisor, &canary.new).await;
+    }
+    climbed
 }
 
 impl Canary<'_> {

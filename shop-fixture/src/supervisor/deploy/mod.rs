@@ -23,6 +23,7 @@ use crate::clock::{Clock, rfc3339};
 use crate::error::ApiError;
 use crate::ids::ulid;
 use crate::release::Release;
+use crate::services::migrations::highest_level;
 use crate::truth;
 use plans::{PLANS, Plan};
 
@@ -174,6 +175,13 @@ pub(super) fn start(
         )));
     }
     let plan = plan_of(&request)?;
+    let highest = highest_level(spec.name);
+    if !(1..=highest).contains(&request.schema_level) {
+        return Err(ApiError::invalid(format!(
+            "the schema of {} has levels from 1 to {highest}",
+            spec.name
+        )));
+    }
     let deployment = Arc::new(Deployment {
         id: ulid("dep_"),
         spec,
