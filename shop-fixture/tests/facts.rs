@@ -166,14 +166,19 @@ async fn bad_input_is_refused_and_writes_nothing() {
     shop.shop.stop().await;
 }
 
+/// For as long as `SHOP_LOAD_SECONDS` says, a few seconds without it.
 #[tokio::test]
 async fn mixed_load_breaks_no_invariant() {
     use shop_fixture::load::{LoadOptions, Mix, run};
     let shop = start(|_| {}).await;
     let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let seconds = std::env::var("SHOP_LOAD_SECONDS").map_or(5, |text| {
+        text.parse()
+            .expect("SHOP_LOAD_SECONDS is a number of seconds")
+    });
     let options = LoadOptions {
         rate: 40.0,
-        duration: Some(Duration::from_secs(5)),
+        duration: Some(Duration::from_secs(seconds)),
         mix: Mix::Admin,
         ..LoadOptions::new(shop.gateway().to_owned())
     };
