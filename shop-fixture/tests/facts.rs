@@ -201,3 +201,35 @@ async fn mixed_load_breaks_no_invariant() {
     assert_eq!(check["violations"], json!([]), "{check}");
     shop.shop.stop().await;
 }
+
+#[tokio::test]
+async fn load_by_count_sends_exactly_so_much() {
+    use shop_fixture::load::{Hey, LoadOptions, run};
+    let shop = start(|_| {}).await;
+    let load = async |hey: Hey| {
+        let (_stop, stopping) = tokio::sync::watch::channel(false);
+        let options = LoadOptions {
+            hey: Some(hey),
+            ..LoadOptions::new(shop.gateway().to_owned())
+        };
+        run(options, stopping).await
+    };
+    let hey = Hey {
+        total: 30,
+        workers: 4,
+        per_worker: None,
+    };
+    let report = load(hey).await.unwrap();
+    assert_eq!((report.sent, report.by_status.get(&201)), (30, Some(&30)));
+    let started = Instant::now();
+    let paced = Hey {
+        total: 8,
+        workers: 2,
+        per_worker: Some(4.0),
+    };
+    assert_eq!(load(paced).await.unwrap().sent, 8);
+    // Four each, a quarter of a second apart.
+    assert!(started.elapsed() >= Duration::from_millis(740));
+    assert!(load(Hey { workers: 0, ..hey }).await.is_err());
+    shop.shop.stop().await;
+}

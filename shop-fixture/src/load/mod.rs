@@ -3,6 +3,7 @@
 
 mod client;
 mod headers;
+mod hey;
 pub mod journeys;
 pub mod patterns;
 mod purchases;
@@ -20,6 +21,7 @@ use crate::rng::Rng;
 use crate::telemetry::{Identity, Kind, Telemetry};
 use client::Client;
 pub use headers::HeaderForm;
+pub use hey::Hey;
 pub use journeys::{Journey, Mix};
 pub use patterns::Pattern;
 
@@ -44,6 +46,8 @@ pub struct LoadOptions {
     pub run_id: String,
     pub mix: Mix,
     pub pattern: Pattern,
+    /// So many requests from so many workers, whatever the rate and the pattern.
+    pub hey: Option<Hey>,
     pub time_scale: f64,
 }
 
@@ -62,6 +66,7 @@ impl LoadOptions {
             run_id: String::new(),
             mix: Mix::default(),
             pattern: Pattern::default(),
+            hey: None,
             time_scale: 1.0,
         }
     }
@@ -101,6 +106,11 @@ pub async fn run(
         None,
     )?;
     let client = Client::new(telemetry.clone(), options.clone());
+    if let Some(hey) = options.hey {
+        hey.run(&client, &options, stop).await?;
+        telemetry.flush(Duration::from_secs(2)).await;
+        return Ok(client.report(0));
+    }
     let slots = Arc::new(Semaphore::new(MAX_IN_FLIGHT));
     let mut rng = Rng::new(options.seed);
     let started = Instant::now();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use shop_fixture::config::PortsFile;
 use shop_fixture::config::ShopConfig;
-use shop_fixture::load::{self, HeaderForm, Journey, LoadOptions, LoadReport, Mix, Pattern};
+use shop_fixture::load::{self, HeaderForm, Hey, Journey, LoadOptions, LoadReport, Mix, Pattern};
 use tokio::sync::watch;
 
 use super::{RunDirArgs, duration, runtime};
@@ -32,6 +32,21 @@ pub struct LoadArgs {
     /// How the rate changes: steady, diurnal, spike, ramp.
     #[arg(long, value_name = "PATTERN", default_value = "steady")]
     pattern: Pattern,
+    /// Send so many journeys in all, whatever rate and pattern say.
+    #[arg(short = 'n', long, value_name = "NUMBER", conflicts_with_all = ["rate", "pattern"])]
+    total: Option<u64>,
+    /// From so many workers, each of which waits for its answers.
+    #[arg(
+        short = 'c',
+        long,
+        value_name = "NUMBER",
+        requires = "total",
+        default_value_t = 50
+    )]
+    workers: u32,
+    /// Each worker begins no more than so many a second [default: as many as it can].
+    #[arg(short = 'q', long, value_name = "NUMBER", requires = "total")]
+    per_worker: Option<f64>,
     /// A behaviour string that every request carries, such as payment:error=503:0.5.
     #[arg(long, value_name = "STRING")]
     behavior: Option<String>,
@@ -66,6 +81,11 @@ pub(super) fn run(args: &LoadArgs, console: &mut Console) -> Result<u8, CliError
         run_id: config.run_id,
         mix: args.journey.map_or(args.mix, Mix::Only),
         pattern: args.pattern,
+        hey: args.total.map(|total| Hey {
+            total,
+            workers: args.workers,
+            per_worker: args.per_worker,
+        }),
         time_scale: config.time_scale,
     };
     let (stop, stopping) = watch::channel(false);
