@@ -1,7 +1,7 @@
 //! Owns the faults of deployments: a release that does worse than the one before, and a schema that loses a column which
 //! old releases still need. Both are carried out by the supervisor, through `supervisor::deploy`.
 
-use super::kind::{Form, KindInfo, Reach, kind, param, required};
+use super::kind::{Form, KindInfo, Reach, kind, param};
 use crate::catalog::PAYMENT;
 
 pub(super) const KINDS: &[KindInfo] = &[
@@ -11,7 +11,7 @@ pub(super) const KINDS: &[KindInfo] = &[
     )
     .takes(&[
         param("version", Form::Text, "1.1.0"),
-        required("behavior", Form::Text),
+        param("behavior", Form::Text, "error=0.2"),
         param(
             "plan",
             Form::OneOf(&["capstone", "short", "cloudscale"]),

@@ -30,7 +30,6 @@ const TABLES: &[&[KindInfo]] = &[
     process::KINDS,
     registration::KINDS,
     resolution::KINDS,
-    deployment::KINDS,
     health::KINDS,
     tracing::KINDS,
     logs::KINDS,
@@ -42,6 +41,8 @@ const TABLES: &[&[KindInfo]] = &[
     store::KINDS,
     analysis::KINDS,
     wear::KINDS,
+    // Last, because a schema that has lost its column does not get it back.
+    deployment::KINDS,
 ];
 
 /// Every kind that can be switched on.

@@ -9,7 +9,7 @@ const SOME: f64 = 10.0;
 /// The least error share that a baseline counts with: five times nothing would forbid a single error.
 const LEAST_ERRORS: f64 = 0.001;
 /// Differences below this are the host's, seconds.
-const HOST: f64 = 0.025;
+const HOST: f64 = 0.05;
 
 /// What was counted over some time.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -70,6 +70,9 @@ impl Counted {
     /// Seconds below which 95 of 100 requests stayed, between the bounds as if spread evenly.
     pub(super) fn p95(&self) -> f64 {
         let all = self.buckets.values().copied().fold(0.0, f64::max);
+        if all <= 0.0 {
+            return 0.0;
+        }
         let wanted = all * 0.95;
         let (mut low, mut below) = (0.0, 0.0);
         for (bound, count) in &self.buckets {
@@ -137,7 +140,8 @@ pub(super) fn canary(
         ));
     }
     let (slow, usually) = (canary.p95(), baseline.p95());
-    if slow > usually * 1.5 + HOST {
+    // Of a few requests the slowest one is the p95.
+    if canary.requests >= ENOUGH && slow > usually * 1.5 + HOST {
         return Verdict::StepBack(format!(
             "p95 {slow:.3} s, {usually:.3} s without the canary"
         ));
