@@ -4,6 +4,7 @@
 //! case gives the same answer on any machine, at any time. Reading a case goes through `evidence` alone.
 
 pub mod callee;
+pub mod compare;
 pub mod correlate;
 pub mod engine;
 pub mod evidence;
@@ -18,11 +19,13 @@ pub mod quantile;
 pub mod red;
 pub mod reference;
 pub mod registry;
+pub mod repair;
 pub mod roster;
 pub mod rules;
 pub mod saga;
 pub mod settled;
 pub mod skew;
+pub mod suspects;
 #[cfg(test)]
 mod testing;
 pub mod tree;

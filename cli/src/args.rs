@@ -21,6 +21,11 @@ pub struct CaseArgs {
 }
 
 impl CaseArgs {
+    /// The case an option names, else the usual one.
+    pub fn named(case: Option<PathBuf>) -> CaseArgs {
+        CaseArgs { path: None, case }
+    }
+
     /// For commands that take a word before the case: a lone word that is a case is the case. Returns the word, if one
     /// is left, and where the case is.
     pub fn after_word(&self, word: Option<&str>) -> (Option<String>, CaseArgs) {

@@ -55,6 +55,10 @@ pub enum Command {
     Query(commands::query::QueryArgs),
     /// Say what is wrong and why: every rule over a window.
     Diagnose(commands::diagnose::DiagnoseArgs),
+    /// Rank who is to blame for an incident, against a better time.
+    Suspects(commands::suspects::SuspectsArgs),
+    /// Compare two windows, versions or cases; or judge a canary.
+    Compare(Box<commands::compare::CompareArgs>),
     /// Explain what a rule means, or list the rules.
     Explain(commands::explain::ExplainArgs),
     /// Say what a case holds.
@@ -106,6 +110,8 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Models(command) => commands::models::run(&command, console),
         Command::Query(args) => commands::query::run(&args, console),
         Command::Diagnose(args) => commands::diagnose::run(&args, console),
+        Command::Suspects(args) => commands::suspects::run(&args, console),
+        Command::Compare(args) => commands::compare::run(&args, console),
         Command::Explain(args) => commands::explain::run(&args, console),
         Command::Info(args) => commands::info::run(&args, console),
         Command::Import(args) => commands::import::run(&args, console),

@@ -91,6 +91,8 @@ pub struct Tree {
     nodes: Vec<Node>,
     roots: Vec<usize>,
     defects: Vec<Defect>,
+    /// Spans whose parent is inferred, with how sure that is in parts of ten thousand; by span.
+    inferred: Vec<(usize, u16)>,
 }
 
 /// A line of the tree, top to bottom.
@@ -104,6 +106,45 @@ impl Tree {
     /// Builds the tree of `spans`, which belong to one trace.
     pub fn build<S: TreeSpan>(spans: &[S]) -> Tree {
         build::build(spans)
+    }
+
+    /// Puts a root beneath a span it does not name. The edge counts as inferred from then on. Refused (false) where the
+    /// child is no root, or the parent hangs beneath it.
+    pub fn attach<S: TreeSpan>(
+        &mut self,
+        spans: &[S],
+        child: usize,
+        parent: usize,
+        confidence: f64,
+    ) -> bool {
+        let Some(place) = self.roots.iter().position(|root| *root == child) else {
+            return false;
+        };
+        if parent >= self.nodes.len()
+            || parent == child
+            || self.above(parent).any(|above| above == child)
+        {
+            return false;
+        }
+        self.roots.remove(place);
+        self.nodes[child].parent = Some(parent);
+        let start = spans[child].start();
+        let siblings = &mut self.nodes[parent].children;
+        let place = siblings.partition_point(|sibling| spans[*sibling].start() <= start);
+        siblings.insert(place, child);
+        let place = self.inferred.partition_point(|(span, _)| *span < child);
+        let parts = (confidence.clamp(0.0, 1.0) * 10_000.0) as u16;
+        self.inferred.insert(place, (child, parts));
+        true
+    }
+
+    /// How sure the edge to a span's parent is, if it is inferred rather than told.
+    pub fn inferred(&self, span: usize) -> Option<f64> {
+        let at = self
+            .inferred
+            .binary_search_by_key(&span, |(span, _)| *span)
+            .ok()?;
+        Some(f64::from(self.inferred[at].1) / 10_000.0)
     }
 
     pub fn node(&self, span: usize) -> &Node {

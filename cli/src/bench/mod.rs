@@ -10,6 +10,7 @@ pub mod process;
 pub mod query;
 pub mod reference;
 pub mod workbench;
+pub mod suspects;
 
 use serde::Serialize;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 
 use crate::bench::client::Encoding;
-use crate::bench::{Figure, analyze, ingest, load, query, reference, workbench};
+use crate::bench::{Figure, analyze, ingest, load, query, reference, suspects, workbench};
 use crate::error::CliError;
 use crate::exit;
 use crate::output::{Console, Format};
@@ -23,6 +23,8 @@ pub enum BenchCommand {
     /// Frames of the workbench while 20,000 spans a second arrive, a trace of 40,000 spans, and the first screen of a
     /// sealed case.
     Workbench(CaseSize),
+    /// Root causes and lost parents in labelled sets of other systems, beside what was published on them.
+    Suspects(SuspectsArgs),
     /// The receiver that the others are measured against.
     #[command(hide = true)]
     Reference {
@@ -80,6 +82,15 @@ pub struct QueryArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct SuspectsArgs {
+    /// The folder under which the sets lie.
+    #[arg(long, value_name = "DIR")]
+    data: PathBuf,
+    #[arg(long, value_enum, default_value = "text")]
+    format: Format,
+}
+
+#[derive(Debug, Args)]
 pub struct Place {
     /// Work in this folder and leave what was made there (a case of the right size is used again) [default: a temporary
     /// folder].
@@ -92,6 +103,7 @@ pub struct Place {
 pub fn run(command: &BenchCommand, console: &mut Console) -> Result<u8, CliError> {
     match command {
         BenchCommand::Reference { ready_file } => reference::serve(ready_file)?,
+        BenchCommand::Suspects(args) => ranked(args, console)?,
         BenchCommand::Ingest(args) => {
             let plan = ingest::Plan {
                 spans: args.spans,
@@ -136,6 +148,44 @@ pub fn run(command: &BenchCommand, console: &mut Console) -> Result<u8, CliError
         })?,
     }
     Ok(exit::CLEAN)
+}
+
+/// Runs every labelled set and prints its figures and rankings.
+fn ranked(args: &SuspectsArgs, console: &mut Console) -> Result<(), CliError> {
+    let told = |folder: &Path| console.remark(&format!("measuring {}", folder.display()));
+    let outcomes = suspects::run(&args.data, told).map_err(|error| {
+        CliError::new(error.to_string())
+            .hint("a set is a folder with cases.json, with graph.csv and noissue, or NAME_loadN")
+    })?;
+    if args.format == Format::Json {
+        return console.json(&outcomes);
+    }
+    for outcome in &outcomes {
+        console.text(&format!("{}: {}", outcome.folder, outcome.protocol))?;
+        for figure in &outcome.figures.0 {
+            let beside = figure
+                .beside
+                .map_or(String::new(), |beside| format!("  ({beside})"));
+            console.text(&format!("  {:>9.3}  {}{beside}", figure.value, figure.name))?;
+        }
+        for case in &outcome.cases {
+            let rank = case.rank.map_or("–".to_owned(), |rank| rank.to_string());
+            let listed: Vec<String> = case
+                .suspects
+                .iter()
+                .map(|suspect| format!("{} {:.2}", suspect.name, suspect.score))
+                .collect();
+            console.text(&format!(
+                "  {:<18} {:<14} {rank:>3}  {}: {}",
+                case.case,
+                case.kind,
+                case.culprit,
+                listed.join(", ")
+            ))?;
+        }
+        console.text("")?;
+    }
+    Ok(())
 }
 
 /// Runs in the folder that was named, or in one that goes afterwards.

@@ -3,6 +3,7 @@
 
 pub mod bench;
 pub mod collect;
+pub mod compare;
 pub mod completions;
 pub mod diagnose;
 pub mod drill;
@@ -28,6 +29,7 @@ pub mod replay;
 pub mod sagas;
 pub mod seal;
 pub mod shop;
+pub mod suspects;
 pub mod trace;
 pub mod traces;
 pub mod up;

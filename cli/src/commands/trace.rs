@@ -42,6 +42,10 @@ pub struct TraceArgs {
     /// Name the traces this one is linked to, by messages, outboxes and recoveries, and those linked to them.
     #[arg(long)]
     follow: bool,
+    /// Look for the parents of spans that lost theirs, here and in traces that may belong to this one. What is inferred
+    /// is marked with ≈.
+    #[arg(long)]
+    repair: bool,
     #[arg(long, value_enum, default_value = "text")]
     format: Format,
 }
@@ -63,6 +67,14 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
                 .hint("`casefile traces` lists what there is"),
         );
     }
+    let repaired = match args.repair {
+        true => views::repaired(&reading, spans)?,
+        false => views::RepairedTrace {
+            spans,
+            ..views::RepairedTrace::default()
+        },
+    };
+    let spans = repaired.spans.clone();
     let logs = match args.logs {
         LogPlace::None => Vec::new(),
         _ => logs_of(&reading.case, id, &spans)?,
@@ -86,17 +98,21 @@ pub fn run(args: &TraceArgs, console: &mut Console) -> Result<u8, CliError> {
                 Some(clocks) => on_one_clock(spans, clocks),
                 None => spans,
             };
-            let lines = trace::lines(
-                &Waterfall::new(spans),
+            let mut lines = trace::lines(
+                &Waterfall::repaired(spans, &repaired.edges()),
                 &logs,
                 &around,
                 console.drawing_width(),
             );
+            if args.repair {
+                lines.extend(trace::inferred_lines(&repaired));
+            }
             console.lines(&lines)?;
         }
         Format::Json => console.json(&TraceObject {
             id,
-            waterfall: &Waterfall::new(spans),
+            waterfall: &Waterfall::repaired(spans, &repaired.edges()),
+            inferred: args.repair.then_some(&repaired.links),
             logs: &logs,
             known: &known,
         })?,
@@ -173,6 +189,7 @@ pub fn logs_of(case: &Case, id: TraceId, spans: &[Span]) -> Result<Vec<LogRecord
 struct TraceObject<'a> {
     id: TraceId,
     waterfall: &'a Waterfall,
+    inferred: Option<&'a Vec<views::InferredLink>>,
     logs: &'a [LogRecord],
     known: &'a views::KnownAround,
 }
@@ -183,6 +200,11 @@ struct PlacedSpan<'a> {
     depth: usize,
     self_nano: u64,
     critical_nano: u64,
+    /// The parent it is drawn under and how sure that is, where it names none and one is inferred.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inferred_parent_span_id: Option<case::SpanId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    inferred_confidence: Option<f64>,
     /// Its times on the common clock, where that was asked for and something is known of its own.
     #[serde(skip_serializing_if = "Option::is_none")]
     corrected: Option<Corrected>,
@@ -222,6 +244,12 @@ impl Serialize for TraceObject<'_> {
                 depth: placed.depth,
                 self_nano: self.waterfall.self_time(placed.span),
                 critical_nano: self.waterfall.critical_time(placed.span),
+                inferred_parent_span_id: self
+                    .waterfall
+                    .inferred(placed.span)
+                    .and_then(|_| self.waterfall.parent(placed.span))
+                    .map(|parent| self.waterfall.span(parent).span_id),
+                inferred_confidence: self.waterfall.inferred(placed.span),
                 corrected: self
                     .known
                     .clocks
@@ -244,6 +272,9 @@ impl Serialize for TraceObject<'_> {
             .map(|line| line.text())
             .collect();
         map.serialize_entry("defects", &defects)?;
+        if let Some(inferred) = self.inferred {
+            map.serialize_entry("inferred", inferred)?;
+        }
         map.serialize_entry("settled", &self.known.settled)?;
         map.serialize_entry("gaps", &self.gaps())?;
         if let Some(clocks) = &self.known.clocks {

@@ -13,6 +13,7 @@ use case::time::human_duration;
 use super::names;
 use super::waterfall::{Waterfall, legend, log_line};
 use crate::output::{Line, Tone, count};
+use crate::views::RepairedTrace;
 
 /// Logs beneath one span; the rest is counted.
 const LOGS_OF_SPAN: usize = 12;
@@ -52,6 +53,30 @@ pub struct Around {
     pub logs_by_span: bool,
     /// Every stretch of the critical path, not only its sum.
     pub whole_path: bool,
+}
+
+/// What was inferred, told apart from what the spans say.
+pub fn inferred_lines(repaired: &RepairedTrace) -> Vec<Line> {
+    let mut out = vec![Line::new()];
+    if repaired.links.is_empty() {
+        out.push(Line::plain(
+            "  ≈ no span here lost its parent, as far as whole traces tell",
+        ));
+    }
+    for link in &repaired.links {
+        let how = match link.applied {
+            true => "is most likely called by",
+            false => "may be called by",
+        };
+        let mut line = Line::new().with(Tone::Odd, "  ≈ ");
+        line.push(Tone::Plain, format!("{} {how} {}", link.child, link.parent));
+        line.push(
+            Tone::Dim,
+            format!(" (inferred, confidence {:.2})", link.confidence),
+        );
+        out.push(line);
+    }
+    out
 }
 
 /// The trace as text.

@@ -61,8 +61,16 @@ impl Layout {
 
 impl Waterfall {
     pub fn new(spans: impl Into<Arc<[Span]>>) -> Waterfall {
+        Waterfall::repaired(spans, &[])
+    }
+
+    /// The same with edges that are inferred: child, parent and confidence, as places in `spans`.
+    pub fn repaired(spans: impl Into<Arc<[Span]>>, edges: &[(usize, usize, f64)]) -> Waterfall {
         let spans: Arc<[Span]> = spans.into();
-        let tree = Tree::build(&spans);
+        let mut tree = Tree::build(&spans);
+        for (child, parent, confidence) in edges {
+            tree.attach(&spans, *child, *parent, *confidence);
+        }
         let lines = tree.lines();
         let mut critical = vec![Vec::new(); spans.len()];
         let mut on_path = vec![false; spans.len()];
@@ -183,6 +191,16 @@ impl Waterfall {
         line.fit(width)
     }
 
+    /// How sure the edge to a span's parent is, if it is inferred.
+    pub fn inferred(&self, span: usize) -> Option<f64> {
+        self.tree.inferred(span)
+    }
+
+    /// The place of a span's parent.
+    pub fn parent(&self, span: usize) -> Option<usize> {
+        self.tree.node(span).parent
+    }
+
     /// The header over the bars, with ticks in time since the trace began.
     pub fn header(&self, width: usize) -> Line {
         let layout = Layout::of(width);
@@ -230,7 +248,12 @@ impl Waterfall {
         let service = format!("{indent}{deep}{}", names::service(span.service()));
         let mut line = Line::new();
         cell(&mut line, Tone::Plain, &service, layout.service);
-        let name = |room| names::operation(&span.name, room);
+        // An edge that is inferred is never drawn like one that is told.
+        let guessed = self.inferred(placed.span).is_some();
+        let name = |room: usize| match guessed {
+            true => format!("≈ {}", names::operation(&span.name, room.saturating_sub(2))),
+            false => names::operation(&span.name, room).to_string(),
+        };
         let operation = match span.kind {
             SpanKind::Client | SpanKind::Producer => format!("→ {}", name(layout.operation - 2)),
             SpanKind::Consumer => format!("⇢ {}", name(layout.operation - 2)),

@@ -2,6 +2,7 @@
 //! line and the workbench ask here; what things mean is worked out in `analyzers`.
 
 mod around;
+mod repaired;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use case::filter::{Brief, SpanFilter};
 use case::{Case, Nanos, TraceId, Window};
 
 pub use around::{AroundTrace, KnownAround, around_trace};
+pub use repaired::{InferredLink, RepairedTrace, repaired};
 
 use crate::error::CliError;
 

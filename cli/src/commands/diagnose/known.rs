@@ -13,7 +13,7 @@ use crate::render::report::forms::fingerprint;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct KnownArgs {
-    /// Leave out what is found in this window of the case as well.
+    /// Leave out what is found in this window of the case as well, and rank who differs most from it.
     #[arg(long, value_name = "A..B")]
     baseline: Option<String>,
     /// Leave out findings that this file names: a line each, as --write-known writes them; # before a remark.

@@ -6,9 +6,11 @@ mod known;
 
 use analyzers::engine::{self, Finding, Report, Severity, Verdict};
 use analyzers::evidence::Evidence;
+use analyzers::suspects::Ranking;
 use case::Window;
 use clap::{Args, ValueEnum};
 
+use super::suspects;
 use crate::args::{CaseArgs, WindowArgs};
 use crate::error::CliError;
 use crate::exit;
@@ -16,6 +18,7 @@ use crate::models::ModelArgs;
 use crate::output::{Console, Line};
 use crate::reading::{Reading, threads};
 use crate::render::report::{self, Shown, github, junit, markdown, object, sarif};
+use crate::views;
 
 pub use choice::rule;
 
@@ -130,8 +133,10 @@ pub fn run(args: &DiagnoseArgs, console: &mut Console) -> Result<u8, CliError> {
         let evidence = Evidence::gather_with(&reading.case, window, threads(), &models)?;
         Ok(engine::diagnose(&evidence, &chosen))
     };
+    let mut ranking = None;
     if let Some(window) = args.known.baseline(reading.now)? {
         known.add_report(&diagnosed(window)?);
+        ranking = against(&reading, window)?;
     }
     let report = diagnosed(reading.window)?;
     reading.tell_damage(console);
@@ -165,9 +170,25 @@ pub fn run(args: &DiagnoseArgs, console: &mut Console) -> Result<u8, CliError> {
         findings,
         known: left_out.len(),
         all: args.all,
+        suspects: ranking.as_ref(),
     };
     print(&shown, args.format, args.verdict, &reading.path, console)?;
     Ok(args.verdict.code(&shown, damaged))
+}
+
+/// Who differs most from the baseline; nothing where the two windows overlap or one of them is empty.
+fn against(reading: &Reading, baseline: Window) -> Result<Option<Ranking>, CliError> {
+    let baseline = views::known_part(&reading.case, baseline)?;
+    let mut incident = views::known_part(&reading.case, reading.window)?;
+    // A window that was left open on the left begins where the baseline ends.
+    if baseline.overlaps(incident.from, incident.from) {
+        incident.from = baseline.until;
+    }
+    let apart = incident.until <= baseline.from || incident.from >= baseline.until;
+    if !apart || incident.from >= incident.until || baseline.from >= baseline.until {
+        return Ok(None);
+    }
+    suspects::rank(&reading.case, baseline, incident, None).map(Some)
 }
 
 /// Prints a report in any of its forms.

@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 
 use analyzers::engine::{About, Answer, Finding, Report, Severity, Subject, Verdict};
 use analyzers::rules;
+use analyzers::suspects::Ranking;
 use case::Nanos;
 
 use crate::output::{Line, Tone, count, width};
@@ -32,6 +33,8 @@ pub struct Shown<'a> {
     pub known: usize,
     /// Show what follows from a finding as well.
     pub all: bool,
+    /// Who differs most from the baseline, where one was given.
+    pub suspects: Option<&'a Ranking>,
 }
 
 impl<'a> Shown<'a> {
@@ -42,6 +45,7 @@ impl<'a> Shown<'a> {
             findings: report.findings(),
             known: 0,
             all: false,
+            suspects: None,
         }
     }
 
@@ -137,6 +141,9 @@ pub fn lines(shown: &Shown<'_>, width: usize) -> Vec<Line> {
         line.push(Tone::Plain, &reason);
         line.push(Tone::Dim, format!(": {}", listed(&rules, 3)));
         out.push(line);
+    }
+    if let Some(ranking) = shown.suspects {
+        out.extend(super::suspects::short(ranking, width));
     }
     out.push(summary(shown));
     out

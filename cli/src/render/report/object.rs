@@ -1,6 +1,7 @@
 //! A report as one JSON object, of a published form: `schema.json` beside this file.
 
 use analyzers::engine::{Finding, Severity, Verdict};
+use analyzers::suspects::Suspect;
 use case::Window;
 use serde::Serialize;
 
@@ -21,6 +22,9 @@ pub struct ReportObject<'a> {
     findings: Vec<FindingObject<'a>>,
     cannot_tell: Vec<Blind<'a>>,
     passed: Vec<&'a str>,
+    /// Only with a baseline to compare with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    suspects: Option<Vec<&'a Suspect>>,
 }
 
 #[derive(Serialize)]
@@ -85,6 +89,7 @@ impl<'a> ReportObject<'a> {
                 .collect(),
             cannot_tell,
             passed,
+            suspects: shown.suspects.map(|ranking| ranking.suspected().collect()),
         }
     }
 }
