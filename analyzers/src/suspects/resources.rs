@@ -44,10 +44,13 @@ pub struct High {
     pub strength: f64,
 }
 
+/// A series, what is usual, what is now, and how many points say so.
+type Level<'a> = (&'a SeriesId, f64, f64, usize);
+
 /// Series that ran high, strongest first.
 pub fn high(baseline: &Sight, incident: &Sight) -> Vec<High> {
     // By metric and attributes: what is compared with what.
-    let mut metrics: BTreeMap<(&Name, &Name), Vec<(&SeriesId, f64, f64, usize)>> = BTreeMap::new();
+    let mut metrics: BTreeMap<(&Name, &Name), Vec<Level<'_>>> = BTreeMap::new();
     let mut stray: BTreeMap<(&Name, &Name), Vec<f64>> = BTreeMap::new();
     for (id, points) in &baseline.series {
         if !is_resource(&id.metric) || points.len() < LEAST_HISTORY {
