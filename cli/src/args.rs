@@ -22,7 +22,7 @@ pub struct CaseArgs {
 
 impl CaseArgs {
     /// The case an option names, else the usual one.
-    pub fn named(case: Option<PathBuf>) -> CaseArgs {
+    pub fn at(case: Option<PathBuf>) -> CaseArgs {
         CaseArgs { path: None, case }
     }
 

@@ -45,7 +45,7 @@ pub fn quantile(sorted: &[u64], q: f64) -> Option<Interval> {
     let n = sorted.len() as f64;
     let at = |rank: f64| {
         let rank = (rank.ceil().max(1.0) as usize).min(sorted.len());
-        sorted.get(rank - 1).map(|value| *value as f64)
+        sorted.get(rank.checked_sub(1)?).map(|value| *value as f64)
     };
     let reach = DEVIATIONS * (n * q * (1.0 - q)).sqrt();
     Some(Interval {

@@ -144,29 +144,45 @@ fn table(lost: impl Fn(u64) -> bool) -> case::SpanTable {
     let mut table = case::SpanTable::default();
     for number in 0..100u64 {
         let start = 1_000 * MS + number * 15 * MS + (number * 53 % 7) * MS;
-        let mut push = |trace: u64, id: u64, parent: u64, service: &str, kind, from: u64, until: u64| {
-            let mut attributes = Attributes::default();
-            attributes.push("service.name", Value::Text(service.to_owned()));
-            table.push(&Span {
-                origin: Origin {
-                    resource: std::sync::Arc::new(Resource { attributes, ..Resource::default() }),
-                    ..Origin::default()
-                },
-                trace_id: TraceId(u128::from(trace).to_be_bytes()),
-                span_id: SpanId(id.to_be_bytes()),
-                parent_span_id: SpanId(parent.to_be_bytes()),
-                name: service.to_owned(),
-                kind,
-                start: Nanos(start + from),
-                end: Nanos(start + until),
-                ..Span::default()
-            });
-        };
+        let mut push =
+            |trace: u64, id: u64, parent: u64, service: &str, kind, from: u64, until: u64| {
+                let mut attributes = Attributes::default();
+                attributes.push("service.name", Value::Text(service.to_owned()));
+                table.push(&Span {
+                    origin: Origin {
+                        resource: std::sync::Arc::new(Resource {
+                            attributes,
+                            ..Resource::default()
+                        }),
+                        ..Origin::default()
+                    },
+                    trace_id: TraceId(u128::from(trace).to_be_bytes()),
+                    span_id: SpanId(id.to_be_bytes()),
+                    parent_span_id: SpanId(parent.to_be_bytes()),
+                    name: service.to_owned(),
+                    kind,
+                    start: Nanos(start + from),
+                    end: Nanos(start + until),
+                    ..Span::default()
+                });
+            };
         let id = number * 10 + 1;
         push(id, id, 0, "front", SpanKind::Server, 0, 20 * MS);
         push(id, id + 1, id, "front", SpanKind::Client, 2 * MS, 18 * MS);
-        let (trace, parent) = if lost(number) { (id + 5, 0) } else { (id, id + 1) };
-        push(trace, id + 2, parent, "pay", SpanKind::Server, 3 * MS, 17 * MS);
+        let (trace, parent) = if lost(number) {
+            (id + 5, 0)
+        } else {
+            (id, id + 1)
+        };
+        push(
+            trace,
+            id + 2,
+            parent,
+            "pay",
+            SpanKind::Server,
+            3 * MS,
+            17 * MS,
+        );
     }
     table
 }

@@ -9,8 +9,8 @@ pub mod payload;
 pub mod process;
 pub mod query;
 pub mod reference;
-pub mod workbench;
 pub mod suspects;
+pub mod workbench;
 
 use serde::Serialize;
 

@@ -98,7 +98,9 @@ pub fn run(args: &CompareArgs, console: &mut Console) -> Result<u8, CliError> {
             service: span.service().to_owned(),
             operation: span.name.clone(),
         };
-        let too_slow = slow.get(&operation).is_some_and(|limit| span.duration() as f64 > *limit);
+        let too_slow = slow
+            .get(&operation)
+            .is_some_and(|limit| span.duration() as f64 > *limit);
         if compare::is_request(span) && (span.status == StatusCode::Error || too_slow) {
             bad.insert(span.trace_id);
         }
@@ -117,7 +119,12 @@ pub fn run(args: &CompareArgs, console: &mut Console) -> Result<u8, CliError> {
     Ok(exit::CLEAN)
 }
 
-fn judge(args: &CompareArgs, canary: &str, against: &str, console: &mut Console) -> Result<u8, CliError> {
+fn judge(
+    args: &CompareArgs,
+    canary: &str,
+    against: &str,
+    console: &mut Console,
+) -> Result<u8, CliError> {
     let version = |text: &str| -> Result<Source, CliError> {
         if version_of(text).is_none() {
             return Err(CliError::new(format!("{text:?} names no version")).hint("say version=1.4"));
@@ -129,10 +136,17 @@ fn judge(args: &CompareArgs, canary: &str, against: &str, console: &mut Console)
     };
     let canary = figures(&version(canary)?)?;
     let against = figures(&version(against)?)?;
-    let plan: &Plan = PLANS.iter().find(|plan| plan.name == args.plan).unwrap_or(&PLANS[0]);
+    let plan: &Plan = PLANS
+        .iter()
+        .find(|plan| plan.name == args.plan)
+        .unwrap_or(&PLANS[0]);
     let phase = usize::from(args.phase);
     if phase > plan.percents.len() {
-        return Err(CliError::new(format!("plan {} has {} phases", plan.name, plan.percents.len())));
+        return Err(CliError::new(format!(
+            "plan {} has {} phases",
+            plan.name,
+            plan.percents.len()
+        )));
     }
     let verdict = canary::judge(plan, phase, &canary, &against);
     match args.format {
@@ -151,7 +165,8 @@ fn judge(args: &CompareArgs, canary: &str, against: &str, console: &mut Console)
 }
 
 fn version_of(text: &str) -> Option<&str> {
-    text.strip_prefix("version=").or_else(|| text.strip_prefix("service.version="))
+    text.strip_prefix("version=")
+        .or_else(|| text.strip_prefix("service.version="))
 }
 
 /// What a side's text means.
@@ -160,32 +175,56 @@ fn source(args: &CompareArgs, text: &str, console: &Console) -> Result<Source, C
     let path = if case::manifest::path(named).exists() {
         named.to_owned()
     } else {
-        CaseArgs::named(args.case.clone()).resolve(console)?
+        CaseArgs::at(args.case.clone()).resolve(console)?
     };
     let case = Case::open(&path)?;
     let now = end_of(&case)?;
     let whole = args.window.resolve(now)?;
     if path == named {
-        return Ok(Source { case, window: whole, version: None });
+        return Ok(Source {
+            case,
+            window: whole,
+            version: None,
+        });
     }
     if let Some(version) = version_of(text) {
-        return Ok(Source { case, window: whole, version: Some(version.to_owned()) });
+        return Ok(Source {
+            case,
+            window: whole,
+            version: Some(version.to_owned()),
+        });
     }
     let window = Window::parse(text, now).map_err(|error| {
         CliError::from(error).hint("a side is a window (A..B), version=V, or the path of a case")
     })?;
-    Ok(Source { case, window, version: None })
+    Ok(Source {
+        case,
+        window,
+        version: None,
+    })
 }
 
-fn gather(args: &CompareArgs, source: &Source, also: &mut dyn FnMut(&Span)) -> Result<Side, CliError> {
+fn gather(
+    args: &CompareArgs,
+    source: &Source,
+    also: &mut dyn FnMut(&Span),
+) -> Result<Side, CliError> {
     let mut side = Side::default();
     let mut of_version = source.version.is_none();
     source.case.spans(source.window, &mut |span| {
         let resource = &span.origin.resource;
         let version = resource.attributes.text("service.version");
-        let meant = source.version.as_deref().is_none_or(|wanted| version == Some(wanted));
+        let meant = source
+            .version
+            .as_deref()
+            .is_none_or(|wanted| version == Some(wanted));
         of_version |= meant;
-        if meant && args.service.as_deref().is_none_or(|service| service == span.service()) {
+        if meant
+            && args
+                .service
+                .as_deref()
+                .is_none_or(|service| service == span.service())
+        {
             side.take(&span);
             also(&span);
         }

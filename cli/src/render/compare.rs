@@ -24,24 +24,37 @@ pub fn lines(rows: &[Row], common: &Verdict) -> Vec<Line> {
         right("failed B (range)", 22)
     );
     let mut out = vec![Line::new().with(Tone::Dim, head)];
-    let changed = |row: &&Row| [row.latency, row.errors].iter().any(|c| matches!(c, Change::Better | Change::Worse));
+    let changed = |row: &&Row| {
+        [row.latency, row.errors]
+            .iter()
+            .any(|c| matches!(c, Change::Better | Change::Worse))
+    };
     let differ = rows.iter().filter(changed).count();
     for row in rows.iter().take(differ + UNCHANGED) {
         out.push(row_line(row));
     }
     if rows.len() > differ + UNCHANGED {
         let more = (rows.len() - differ - UNCHANGED) as u64;
-        out.push(Line::new().with(Tone::Dim, format!("  and {} without a difference", count(more, "more", "more"))));
+        out.push(Line::new().with(
+            Tone::Dim,
+            format!("  and {} without a difference", count(more, "more", "more")),
+        ));
     }
     if differ == 0 {
-        out.push(Line::plain("· no difference that these samples could tell from chance"));
+        out.push(Line::plain(
+            "· no difference that these samples could tell from chance",
+        ));
     }
     out.push(Line::new());
     let tried = format!(
         "  {} bad and {} other traces in B; {} tried",
         common.bad,
         common.good,
-        count(common.values_tried as u64, "attribute value", "attribute values")
+        count(
+            common.values_tried as u64,
+            "attribute value",
+            "attribute values"
+        )
     );
     out.push(Line::new().with(Tone::Dim, tried));
     for found in &common.common {
@@ -58,7 +71,9 @@ pub fn lines(rows: &[Row], common: &Verdict) -> Vec<Line> {
         out.push(line);
     }
     if common.common.is_empty() {
-        out.push(Line::plain("  no attribute value comes with bad traces more often than chance allows"));
+        out.push(Line::plain(
+            "  no attribute value comes with bad traces more often than chance allows",
+        ));
     }
     out
 }
@@ -75,23 +90,42 @@ fn row_line(row: &Row) -> Line {
         Change::NotTold => " ",
         Change::TooFew => "?",
     };
-    let requests = |side: &Option<Figures>| side.map_or("–".to_owned(), |side| side.requests.to_string());
+    let requests =
+        |side: &Option<Figures>| side.map_or("–".to_owned(), |side| side.requests.to_string());
     let p95 = |side: &Option<Figures>| side.and_then(|side| side.p95);
     let name = format!("{} {}", row.operation.service, row.operation.operation);
     let mut line = Line::plain(format!(
         "  {} {} {} ",
         left(&name, 46),
         right(&format!("{} / {}", requests(&row.a), requests(&row.b)), 15),
-        right(&p95(&row.a).map_or("–".to_owned(), |p95| nanos(p95.value)), 10)
+        right(
+            &p95(&row.a).map_or("–".to_owned(), |p95| nanos(p95.value)),
+            10
+        )
     ));
     let ranged = p95(&row.b).map_or("–".to_owned(), |p95| {
-        format!("{} ({}–{})", nanos(p95.value), nanos(p95.low), nanos(p95.high))
+        format!(
+            "{} ({}–{})",
+            nanos(p95.value),
+            nanos(p95.low),
+            nanos(p95.high)
+        )
     });
-    line.push(tone(row.latency), format!("{}{}", right(&ranged, 25), mark(row.latency)));
-    let failed = row.a.map_or("–".to_owned(), |side| share(side.error_share.value));
+    line.push(
+        tone(row.latency),
+        format!("{}{}", right(&ranged, 25), mark(row.latency)),
+    );
+    let failed = row
+        .a
+        .map_or("–".to_owned(), |side| share(side.error_share.value));
     line.push(Tone::Plain, format!(" {} ", right(&failed, 9)));
-    let failed = row.b.map_or("–".to_owned(), |side| percent(side.error_share));
-    line.push(tone(row.errors), format!("{}{}", right(&failed, 21), mark(row.errors)));
+    let failed = row
+        .b
+        .map_or("–".to_owned(), |side| percent(side.error_share));
+    line.push(
+        tone(row.errors),
+        format!("{}{}", right(&failed, 21), mark(row.errors)),
+    );
     line
 }
 
@@ -104,7 +138,12 @@ fn share(value: f64) -> String {
 }
 
 fn percent(interval: Interval) -> String {
-    format!("{} ({:.1}–{:.1})", share(interval.value), interval.low * 100.0, interval.high * 100.0)
+    format!(
+        "{} ({:.1}–{:.1})",
+        share(interval.value),
+        interval.low * 100.0,
+        interval.high * 100.0
+    )
 }
 
 /// What the judge says of a canary.
@@ -127,7 +166,12 @@ pub fn verdict_lines(verdict: &canary::Verdict, canary: &Figures, against: &Figu
     let mut out = vec![head];
     for (name, side) in [("canary", canary), ("against", against)] {
         let p95 = side.p95.map_or("–".to_owned(), |p95| {
-            format!("{} ({}–{})", nanos(p95.value), nanos(p95.low), nanos(p95.high))
+            format!(
+                "{} ({}–{})",
+                nanos(p95.value),
+                nanos(p95.low),
+                nanos(p95.high)
+            )
         });
         out.push(Line::plain(format!(
             "  {} {} requests, failed {}, p95 {p95}",
@@ -138,8 +182,15 @@ pub fn verdict_lines(verdict: &canary::Verdict, canary: &Figures, against: &Figu
     }
     for check in &verdict.checks {
         let sure = if check.sure { "" } else { ", not sure" };
-        let (tone, mark) = if check.holds { (Tone::Plain, "✓") } else { (Tone::Bad, "✗") };
-        let text = format!("  {mark} {}: {:.4}, limit {:.4}{sure}", check.what, check.seen, check.limit);
+        let (tone, mark) = if check.holds {
+            (Tone::Plain, "✓")
+        } else {
+            (Tone::Bad, "✗")
+        };
+        let text = format!(
+            "  {mark} {}: {:.4}, limit {:.4}{sure}",
+            check.what, check.seen, check.limit
+        );
         out.push(Line::new().with(tone, text));
     }
     out

@@ -1,7 +1,7 @@
 //! Answers as lines, for the command line and the TUI alike. Pure: what is drawn comes in as arguments.
 
-pub mod graph;
 pub mod compare;
+pub mod graph;
 pub mod map;
 pub mod names;
 pub mod report;

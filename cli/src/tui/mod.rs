@@ -49,6 +49,10 @@ pub struct Options {
     pub remember: bool,
 }
 
+#[expect(
+    clippy::large_enum_variant,
+    reason = "taken from the channel one by one"
+)]
 enum Event {
     Terminal(Happening),
     Answer(Answer),

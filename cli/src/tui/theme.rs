@@ -133,7 +133,7 @@ impl Theme {
             },
             _ => {
                 let error = CliError::new(format!("no theme {name:?}"));
-                return Err(match case::nearest::nearest(name, NAMES.into_iter()) {
+                return Err(match case::nearest::nearest(name, NAMES) {
                     Some(near) => error.hint(format!("did you mean {near}?")),
                     None => error.hint(format!("there are {}", NAMES.join(", "))),
                 });

@@ -83,7 +83,7 @@ fn halves(cases: &[Ranked], most: usize) -> [f64; 2] {
 }
 
 /// All figures of a set of minutes with traces, logs and metrics.
-pub fn minutes(set: &nezha::Set, figures: &mut Figures) -> Result<Vec<Ranked>, ReadError> {
+pub(super) fn minutes(set: &nezha::Set, figures: &mut Figures) -> Result<Vec<Ranked>, ReadError> {
     let mut slowest: f64 = 0.0;
     let mut all = Vec::new();
     for case in &set.cases {
@@ -215,7 +215,7 @@ fn rank_minute(
 }
 
 /// All figures of a set of issues with metrics of nodes and a graph.
-pub fn issues(set: &petshop::Set, figures: &mut Figures) -> Result<Vec<Ranked>, ReadError> {
+pub(super) fn issues(set: &petshop::Set, figures: &mut Figures) -> Result<Vec<Ranked>, ReadError> {
     let baseline = set.baseline();
     let (first_half, stretches) = set.normal_windows(STRETCH);
     let mut out = Vec::new();

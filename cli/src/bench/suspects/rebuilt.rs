@@ -67,7 +67,7 @@ impl Tally {
 const FANNED: &str = "compose-review-service";
 
 /// All figures of a folder of traces.
-pub fn traces(set: &Set, figures: &mut Figures) {
+pub(super) fn traces(set: &Set, figures: &mut Figures) {
     let places = set.places();
     let (mut least, mut sum, mut with_fanned, mut certain, mut cover) =
         (1.0f64, 0.0, 0.0, 0.0, 0.0);

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 use super::ReadError;
 
 /// A file with its header and its rows.
-pub struct Table {
+pub(super) struct Table {
     header: csv::StringRecord,
     rows: Vec<csv::StringRecord>,
     path: PathBuf,
 }
 
 impl Table {
-    pub fn read(path: &Path) -> Result<Table, ReadError> {
+    pub(super) fn read(path: &Path) -> Result<Table, ReadError> {
         let mut reader = csv::ReaderBuilder::new()
             .flexible(true)
             .from_path(path)
@@ -32,20 +32,20 @@ impl Table {
         })
     }
 
-    pub fn header(&self) -> impl Iterator<Item = &str> {
+    pub(super) fn header(&self) -> impl Iterator<Item = &str> {
         self.header.iter()
     }
 
-    pub fn all(&self) -> &[csv::StringRecord] {
+    pub(super) fn all(&self) -> &[csv::StringRecord] {
         &self.rows
     }
 
-    pub fn column(&self, name: &str) -> Option<usize> {
+    pub(super) fn column(&self, name: &str) -> Option<usize> {
         self.header.iter().position(|column| column.trim() == name)
     }
 
     /// Hands over the named columns of every row; a row that lacks one gives nothing there.
-    pub fn rows<const N: usize>(
+    pub(super) fn rows<const N: usize>(
         &self,
         names: [&str; N],
         mut take: impl FnMut([&str; N]),
@@ -63,12 +63,12 @@ impl Table {
     }
 }
 
-pub fn text(path: &Path) -> Result<String, ReadError> {
+pub(super) fn text(path: &Path) -> Result<String, ReadError> {
     std::fs::read_to_string(path).map_err(|error| ReadError::bad(path, error))
 }
 
 /// Files of a folder with this ending, by name.
-pub fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, ReadError> {
+pub(super) fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, ReadError> {
     let mut out: Vec<PathBuf> = entries(folder)?
         .into_iter()
         .filter(|path| path.extension().is_some_and(|found| found == ending))
@@ -78,7 +78,7 @@ pub fn files(folder: &Path, ending: &str) -> Result<Vec<PathBuf>, ReadError> {
 }
 
 /// What a folder holds, by name.
-pub fn entries(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
+pub(super) fn entries(folder: &Path) -> Result<Vec<PathBuf>, ReadError> {
     let bad = |error| ReadError::bad(folder, error);
     let mut out = std::fs::read_dir(folder)
         .map_err(bad)?

@@ -37,7 +37,7 @@ impl Keymap {
                 Some(binding) => binding.keys = keys,
                 None => {
                     let error = CliError::new(format!("keys: nothing is called {name:?}"));
-                    return Err(match case::nearest::nearest(name, names.into_iter()) {
+                    return Err(match case::nearest::nearest(name, names) {
                         Some(near) => error.hint(format!("did you mean {near}?")),
                         None => error.hint("`:` and tab in the workbench list the names"),
                     });

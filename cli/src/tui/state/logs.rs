@@ -42,7 +42,7 @@ fn shortened(log: &LogRecord) -> std::borrow::Cow<'_, LogRecord> {
         Value::Text(text) if text.len() > 4 * LONGEST => {
             let cut: String = text.chars().take(LONGEST).collect();
             let mut log = log.clone();
-            log.body = Value::Text(format!("{cut}…").into());
+            log.body = Value::Text(format!("{cut}…"));
             std::borrow::Cow::Owned(log)
         }
         _ => std::borrow::Cow::Borrowed(log),

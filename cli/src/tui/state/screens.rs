@@ -13,6 +13,10 @@ use super::trace::TraceView;
 use crate::commands::traces::TraceSummary;
 
 /// A screen.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a few dozen exist at most, on the way back"
+)]
 pub enum Screen {
     Overview { selected: usize },
     Traces(TracesView),

@@ -182,7 +182,7 @@ fn depth_of(waterfall: &Waterfall, span: usize) -> usize {
 
 /// A line with another text over its beginning.
 fn fold_into(line: Line, text: &str) -> Line {
-    line.with(Tone::Odd, text.trim_start().to_owned())
+    line.with(Tone::Odd, text.trim_start())
 }
 
 fn lower(view: &TraceView, loaded: &Loaded, columns: usize) -> Vec<Line> {
@@ -286,11 +286,7 @@ fn details(span: &Span) -> Vec<Line> {
         }
         out.push(line);
     }
-    let sorted: BTreeMap<&str, &Value> = span
-        .attributes
-        .iter()
-        .map(|(key, value)| (key, value))
-        .collect();
+    let sorted: BTreeMap<&str, &Value> = span.attributes.iter().collect();
     out.extend(sorted.into_iter().map(|(key, value)| pair(key, value)));
     out
 }
