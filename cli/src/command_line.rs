@@ -128,3 +128,13 @@ pub fn run(command: Command, console: &mut Console) -> Result<u8, CliError> {
         Command::Man(args) => commands::man::run(&args, Cli::command(), console),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_command_contradicts_itself() {
+        Cli::command().debug_assert();
+    }
+}

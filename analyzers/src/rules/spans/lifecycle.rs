@@ -188,11 +188,14 @@ fn leak(evidence: &Evidence, who: u32, judgement: &mut Judgement, piled: &mut f6
     if rise < PILE {
         return;
     }
-    // Work that takes long has live spans for as long: a request, and what it waits for in turn.
-    let slow = long_under_way(rows);
-    if slow as f64 * DEPTH * 2.0 >= rise {
+    // Work that takes long has live spans for as long: a request, and what it waits for in turn; or a saga, between
+    // whose attempts nothing is heard of its trace.
+    let service = &rows.peers[who as usize].service;
+    let (slow, sagas) = (long_under_way(rows), sagas_under_way(evidence, service));
+    if (slow + sagas) as f64 * DEPTH * 2.0 >= rise {
         judgement.seen.push(format!(
-            "{} has {rise:.0} more live spans, and {slow} requests are under way for longer than {}",
+            "{} has {rise:.0} more live spans; {slow} requests are under way for longer than {}, and {sagas} of its sagas \
+             have not ended",
             tell::who(rows, who),
             case::time::human_duration(QUIET_FOR)
         ));
@@ -239,6 +242,15 @@ fn leak(evidence: &Evidence, who: u32, judgement: &mut Judgement, piled: &mut f6
         )),
     };
     judgement.findings.push(finding);
+}
+
+/// How many sagas that the service coordinates had not ended when the evidence did.
+fn sagas_under_way(evidence: &Evidence, service: &str) -> usize {
+    let stories = &evidence.sagas.sagas().stories;
+    stories
+        .iter()
+        .filter(|story| story.coordinator == service && !story.status().is_terminal())
+        .count()
 }
 
 /// From when on a gauge climbed without coming down again, and by how much.

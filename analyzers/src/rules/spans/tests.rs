@@ -9,7 +9,8 @@ use super::no_parents::NoParents;
 use super::timing::TimingImpossible;
 use crate::engine::{Rule, Verdict};
 use crate::evidence::tracing::kit::{Call, calls, joined};
-use crate::testing::{MS, S, Scene, gauge, span_id, trace_id};
+use crate::testing::{MS, S, Scene, gauge, journal, span, span_id, trace_id};
+use serde_json::json;
 
 const RULES: [&dyn Rule; 5] = [
     &NoParents,
@@ -372,4 +373,23 @@ fn lifecycles_that_are_wrong_are_told_apart() {
     nothing(&pile(&climbing, &[50.0 * mib; 6]));
     nothing(&pile(&[2.0, 10.0, 20.0, 30.0, 40.0, 50.0], &grown));
     nothing(&pile(&[2.0, 90.0, 3.0, 95.0, 2.0, 3.0], &grown));
+    // Of sagas that have not ended, thirteen hold that many spans by right, twelve do not.
+    let with_sagas = |under_way: usize| {
+        let scan = span("catalog", "catalog-1", "saga recovery scan", 5.0);
+        (0..under_way).fold(pile(&climbing, &grown).span(scan), |scene, saga| {
+            let id = format!("sg_{saga:03}");
+            let (row, began) = (
+                json!({"status": "running"}),
+                json!({"instance_id": "catalog-1"}),
+            );
+            scene
+                .journal(journal(6.0, "saga", &id, row))
+                .journal(journal(6.0, "started", &id, began))
+        })
+    };
+    nothing(&with_sagas(13));
+    assert_eq!(
+        only(&with_sagas(12)).0,
+        "span-relations/lifecycle-wrong#never-finished-leak"
+    );
 }

@@ -41,6 +41,7 @@ enum Phase {
 }
 
 #[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
 pub struct StartArgs {
     /// The service, such as payment.
     service: String,
