@@ -10,7 +10,7 @@ use std::cell::RefCell;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags, Params, Row, TransactionBehavior};
 
@@ -21,6 +21,8 @@ use writer::Durability;
 
 /// A statement waits no longer than this for another instance's lock.
 const BUSY: Duration = Duration::from_secs(2);
+/// How long a file may be busy while it is opened.
+const OPENING: Duration = Duration::from_secs(20);
 
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
@@ -111,10 +113,11 @@ impl Store {
             source,
         };
         let mut write = connect(path).map_err(open)?;
-        write
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(open)?;
+        // Instances of a service share a file and are started together: each waits for the others to have made it.
+        write.busy_timeout(OPENING).map_err(open)?;
+        write_ahead(&write).map_err(open)?;
         migrate(&mut write, path, migrations)?;
+        write.busy_timeout(BUSY).map_err(open)?;
         let read = connect(path).map_err(open)?;
         read.pragma_update(None, "query_only", true).map_err(open)?;
         let namespace = path
@@ -292,6 +295,22 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     connection.pragma_update(None, "cache_size", -512)?;
     connection.set_prepared_statement_cache_capacity(64);
     Ok(connection)
+}
+
+/// Switches to a write-ahead log. Where two do so at once SQLite refuses one of them without waiting.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let began = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && began.elapsed() < OPENING =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            other => return other,
+        }
+    }
 }
 
 fn migrate(
@@ -508,5 +527,35 @@ impl Tx<'_> {
 
     fn connection(&self) -> &Connection {
         self.connection
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn instances_that_start_together_share_a_new_file() {
+        let folder = tempfile::tempdir().unwrap();
+        for round in 0..20 {
+            let path = folder.path().join(format!("{round}.sqlite"));
+            let start = std::sync::Barrier::new(6);
+            std::thread::scope(|scope| {
+                for _ in 0..6 {
+                    scope.spawn(|| {
+                        start.wait();
+                        let mut connection = connect(&path).unwrap();
+                        connection.busy_timeout(OPENING).unwrap();
+                        write_ahead(&connection).unwrap();
+                        migrate(&mut connection, &path, &["CREATE TABLE a (b)"]).unwrap();
+                    });
+                }
+            });
+            let mode: String = connect(&path)
+                .unwrap()
+                .query_row("PRAGMA journal_mode", [], |row| row.get(0))
+                .unwrap();
+            assert_eq!(mode, "wal");
+        }
     }
 }
