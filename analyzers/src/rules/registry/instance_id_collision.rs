@@ -14,6 +14,9 @@ use crate::rules::facts::{count, heard, running};
 const IDENTICAL: &str = "registration/only-one-of-many-served#identical-id";
 const FIRST: &str = "registration/only-one-of-many-served#client-picks-first";
 
+/// How long a caller may rightly go by what it looked up, in nanoseconds: an instance that was listed since is no choice yet.
+const CACHED: u64 = 30_000_000_000;
+
 /// Calls of one caller to one service, all to the same of several instances, before it is no chance.
 const CALLS: usize = 20;
 
@@ -204,6 +207,7 @@ fn identical(evidence: &Evidence, shared: &Shared<'_>) -> Finding {
 fn picks_first(evidence: &Evidence) -> (Vec<Finding>, usize) {
     let roster = &evidence.roster;
     let traffic = &evidence.traffic;
+    let cached = (CACHED as f64 / evidence.sagas.sagas().time_scale.max(1.0)) as u64;
     let mut services: BTreeMap<&str, Vec<&Entry>> = BTreeMap::new();
     for entry in &roster.entries {
         services.entry(entry.name()).or_default().push(entry);
@@ -229,9 +233,10 @@ fn picks_first(evidence: &Evidence) -> (Vec<Finding>, usize) {
             .or_default()
             .insert(sent.address);
         let own = traffic.address(sent.address);
-        let choice = services[name]
-            .iter()
-            .any(|entry| entry.address() != own && entry.is_good_at(sent.start));
+        let looked_up = Nanos(sent.start.0.saturating_sub(cached));
+        let choice = services[name].iter().any(|entry| {
+            entry.address() != own && entry.is_good_at(sent.start) && entry.is_good_at(looked_up)
+        });
         let run =
             runs.entry((name, sent.caller))
                 .or_insert((sent.address, 0, sent.start, sent.start));

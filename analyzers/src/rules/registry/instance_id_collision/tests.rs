@@ -64,7 +64,7 @@ fn call(number: u32, caller: &str, to: &str) -> SpanOf {
         "api-gateway",
         caller,
         "orders/Get",
-        10.0 + f64::from(number),
+        31.0 + f64::from(number),
     )
     .client()
     .to(to)
@@ -111,6 +111,24 @@ fn twenty_calls_to_one_of_two_are_a_caller_that_takes_the_first() {
         }))
         .finding(&InstanceIdCollision);
     assert_eq!(sure.certainty, Certainty::Sure);
+    // What was looked up before the second was listed may be gone by for as long as it is cached.
+    Scene::new()
+        .event(event(
+            0.0,
+            "registered",
+            "orders",
+            "orders-h-1-a",
+            "127.0.0.1:1",
+        ))
+        .event(event(
+            2.0,
+            "registered",
+            "orders",
+            "orders-h-2-b",
+            "127.0.0.1:2",
+        ))
+        .spans((0..20).map(|n| call(n, "g", "127.0.0.1:1")))
+        .passes(&InstanceIdCollision);
     two_rows()
         .spans((0..60).map(|n| {
             call(
